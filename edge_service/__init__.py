@@ -1,0 +1,1 @@
+"""The edge: everything that is decided is decided here."""

@@ -1,0 +1,1 @@
+"""Mechanism that more than one service needs. Nothing here knows a service."""

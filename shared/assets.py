@@ -1,0 +1,124 @@
+"""The asset store: a folder or a bucket, through obstore. Keys are stored, URLs are made on read.
+
+The last part of the store's address is the bucket: `file:///var/lib/atelier/user-library`, `s3://user-library`.
+A key is `{user_id}/{job_id}/{asset_type}_{index}.{extension}`.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+from shared.errors import AssetNotFound, StorageUnavailable
+
+CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Media:
+    """What bytes are: the specification's asset type, MIME type and file extension."""
+
+    asset_type: str
+    mime_type: str
+    extension: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One object in the store. `sha256` has 64 hexadecimal digits."""
+
+    key: str
+    media: Media
+    bytes: int
+    sha256: str
+
+
+PNG = Media("image", "image/png", "png")
+JPEG = Media("image", "image/jpeg", "jpg")
+WEBP = Media("image", "image/webp", "webp")
+MP4 = Media("video", "video/mp4", "mp4")
+
+
+def sniff(data: bytes) -> Media:
+    """What the bytes are, from their first twelve. Raises ValueError for anything Atelier does not make."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PNG
+    if data.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return WEBP
+    if data[4:8] == b"ftyp":
+        return MP4
+    raise ValueError("these bytes are no PNG, JPEG, WEBP or MP4")
+
+
+class AssetStore:
+    """A folder or bucket of assets, shared by the workers that write and the edge that reads."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ValueError, naming the address, if no store can be opened there."""
+        parts = urlsplit(url)
+        self.bucket = parts.path.rstrip("/").rpartition("/")[2] or parts.netloc
+        self.is_local = parts.scheme == "file"
+        options = {"mkdir": True} if self.is_local else {}
+        try:
+            self._store = from_url(url, **options)  # type: ignore[call-overload]
+        except (BaseError, ValueError, OSError) as error:
+            raise ValueError(f"cannot open the asset store {url}: {str(error).splitlines()[0]}") from None
+
+    async def put_all(self, user_id: str, job_id: str, files: Sequence[bytes]) -> list[Stored]:
+        """Stores the files of one job, numbered in order. All are stored or none is left."""
+        stored: list[Stored] = []
+        try:
+            for index, data in enumerate(files):
+                stored.append(await self._put(user_id, job_id, index, data))
+        except BaseException:
+            # Nobody waits for these any more, and nobody knows their keys: leave nothing behind.
+            await asyncio.shield(self.delete(*(_key(user_id, job_id, i, sniff(f)) for i, f in enumerate(files))))
+            raise
+        return stored
+
+    async def read(self, key: str) -> bytes:
+        """The bytes of one object. Raises AssetNotFound."""
+        return b"".join([chunk async for chunk in self.stream(key)])
+
+    async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """Yields an object, or its bytes from `start` to before `end`, in chunks of at most 256 KiB."""
+        try:
+            size = (await obstore.head_async(self._store, key))["size"]
+            stop = size if end is None else min(end, size)
+            for offset in range(start, stop, CHUNK_BYTES):
+                last = min(offset + CHUNK_BYTES, stop)
+                yield bytes(await obstore.get_range_async(self._store, key, start=offset, end=last))
+        except (FileNotFoundError, ValueError):
+            raise AssetNotFound(f"no asset {key}") from None
+        except (BaseError, OSError):
+            raise StorageUnavailable("the asset store could not be read") from None
+
+    async def delete(self, *keys: str) -> None:
+        """Removes objects; one that is not there is no error."""
+        for key in keys:
+            try:
+                await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                continue
+            except (BaseError, OSError):
+                raise StorageUnavailable("the asset store could not be written") from None
+
+    async def _put(self, user_id: str, job_id: str, index: int, data: bytes) -> Stored:
+        media = sniff(data)
+        key = _key(user_id, job_id, index, media)
+        try:
+            await obstore.put_async(self._store, key, data)
+        except (BaseError, OSError):
+            raise StorageUnavailable("the asset store could not be written") from None
+        return Stored(key, media, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _key(user_id: str, job_id: str, index: int, media: Media) -> str:
+    return f"{user_id}/{job_id}/{media.asset_type}_{index}.{media.extension}"

@@ -1,0 +1,45 @@
+"""Runs a blocking engine call beside the event loop, with its steps coming out as an async iterator."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from shared.errors import Cancelled
+
+StepT = TypeVar("StepT")
+ResultT = TypeVar("ResultT")
+
+
+class EngineThread(Generic[StepT, ResultT]):
+    """As many threads as the worker has slots. A call's `report` raises once its caller has gone."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="engine")
+
+    async def run(self, call: Callable[[Callable[[StepT], None]], ResultT]) -> AsyncIterator[StepT | ResultT]:
+        """Yields what `call` reports, then what it returns. Closing the iterator stops the call at its next report
+        and returns only when it has stopped, so that a slot is never given to two jobs."""
+        loop, gone = asyncio.get_running_loop(), threading.Event()
+        steps: asyncio.Queue[StepT | None] = asyncio.Queue()
+
+        def report(step: StepT) -> None:
+            if gone.is_set():
+                raise Cancelled("the caller has gone")
+            loop.call_soon_threadsafe(steps.put_nowait, step)
+
+        running = loop.run_in_executor(self._executor, call, report)
+        running.add_done_callback(lambda _: steps.put_nowait(None))
+        try:
+            while (step := await steps.get()) is not None:
+                yield step
+            yield await running
+        finally:
+            gone.set()
+            await asyncio.wait({running})
+            running.cancelled() or running.exception()  # seen: an abandoned call's error is nobody's
+
+    def close(self) -> None:
+        """Frees the threads; a call that still runs ends at its next report."""
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,245 @@
+"""Every error that can reach a caller, and the one table that gives each its gRPC code and reason.
+
+AtelierError
+├── InvalidRequest          a field breaks a rule; carries the violations
+│   └── InputTooLong        more tokens than the model takes
+├── MalformedMessage        bytes that are no message
+├── MessageTooLarge
+├── Unauthenticated
+├── PermissionDenied
+├── JobNotFound
+├── AssetNotFound
+├── CapabilityMissing       the loaded model cannot do it
+├── NotImplementedYet       in the contract, not in this version
+├── NoFreeSlot              come back later; carries when
+├── OutOfMemory
+├── NoWorker
+├── WorkerLost
+├── Draining
+├── StorageUnavailable
+├── DatabaseUnavailable
+├── DeadlineExceeded
+├── Cancelled
+├── EngineFailed            the model failed while executing
+└── Internal                a mistake of ours
+ModelUnusable               stops a worker at start; never reaches a caller
+
+Raise these anywhere; only `shared/interceptors.py` turns them into a gRPC status, and only `from_rpc_error` turns a
+status back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2 as details_pb2
+from google.rpc import status_pb2
+
+from shared.pb.atelier.job.v1 import job_pb2
+
+DOMAIN = "atelier"
+# gRPC turns status details over 8 KiB into RESOURCE_EXHAUSTED, so violations stop well before.
+MAX_VIOLATIONS, MAX_VIOLATION_BYTES = 50, 6 * 1024
+MAX_MESSAGE = 1000
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One broken rule: the field's path in the request and what is wrong, with the bound and the value given."""
+
+    field: str
+    description: str
+
+
+class AtelierError(Exception):
+    """An error that a caller may see. `message` is one sentence and holds no exception text and no content."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidRequest(AtelierError):
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in violations))
+        self.violations = violations
+
+
+class InputTooLong(InvalidRequest): ...
+
+
+class MalformedMessage(AtelierError): ...
+
+
+class MessageTooLarge(AtelierError): ...
+
+
+class Unauthenticated(AtelierError): ...
+
+
+class PermissionDenied(AtelierError): ...
+
+
+class JobNotFound(AtelierError): ...
+
+
+class AssetNotFound(AtelierError): ...
+
+
+class CapabilityMissing(AtelierError): ...
+
+
+class NotImplementedYet(AtelierError): ...
+
+
+class NoFreeSlot(AtelierError):
+    def __init__(self, message: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OutOfMemory(AtelierError): ...
+
+
+class NoWorker(AtelierError): ...
+
+
+class WorkerLost(AtelierError): ...
+
+
+class Draining(AtelierError): ...
+
+
+class StorageUnavailable(AtelierError): ...
+
+
+class DatabaseUnavailable(AtelierError): ...
+
+
+class DeadlineExceeded(AtelierError): ...
+
+
+class Cancelled(AtelierError): ...
+
+
+class EngineFailed(AtelierError): ...
+
+
+class Internal(AtelierError): ...
+
+
+class ModelUnusable(Exception):
+    """A model that cannot be loaded: its message is the one line the operator reads."""
+
+
+_Code = grpc.StatusCode
+TABLE: dict[type[AtelierError], tuple[grpc.StatusCode, "job_pb2.ErrorReason"]] = {
+    InvalidRequest: (_Code.INVALID_ARGUMENT, job_pb2.ERROR_REASON_INVALID_REQUEST),
+    InputTooLong: (_Code.INVALID_ARGUMENT, job_pb2.ERROR_REASON_INPUT_TOO_LONG),
+    MalformedMessage: (_Code.INVALID_ARGUMENT, job_pb2.ERROR_REASON_MALFORMED_MESSAGE),
+    MessageTooLarge: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_MESSAGE_TOO_LARGE),
+    Unauthenticated: (_Code.UNAUTHENTICATED, job_pb2.ERROR_REASON_UNAUTHENTICATED),
+    PermissionDenied: (_Code.PERMISSION_DENIED, job_pb2.ERROR_REASON_PERMISSION_DENIED),
+    JobNotFound: (_Code.NOT_FOUND, job_pb2.ERROR_REASON_JOB_NOT_FOUND),
+    AssetNotFound: (_Code.NOT_FOUND, job_pb2.ERROR_REASON_ASSET_NOT_FOUND),
+    CapabilityMissing: (_Code.FAILED_PRECONDITION, job_pb2.ERROR_REASON_CAPABILITY_MISSING),
+    NotImplementedYet: (_Code.UNIMPLEMENTED, job_pb2.ERROR_REASON_NOT_IMPLEMENTED),
+    NoFreeSlot: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_NO_FREE_SLOT),
+    OutOfMemory: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_OUT_OF_MEMORY),
+    NoWorker: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_NO_WORKER),
+    WorkerLost: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_WORKER_LOST),
+    Draining: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_DRAINING),
+    StorageUnavailable: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_STORAGE_UNAVAILABLE),
+    DatabaseUnavailable: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_DATABASE_UNAVAILABLE),
+    DeadlineExceeded: (_Code.DEADLINE_EXCEEDED, job_pb2.ERROR_REASON_DEADLINE_EXCEEDED),
+    Cancelled: (_Code.CANCELLED, job_pb2.ERROR_REASON_CANCELLED),
+    EngineFailed: (_Code.INTERNAL, job_pb2.ERROR_REASON_ENGINE_FAILED),
+    Internal: (_Code.INTERNAL, job_pb2.ERROR_REASON_INTERNAL),
+}
+# What a status means that carries no ErrorInfo of ours: gRPC itself or a proxy made it.
+FOREIGN: dict[grpc.StatusCode, type[AtelierError]] = {
+    _Code.CANCELLED: Cancelled,
+    _Code.DEADLINE_EXCEEDED: DeadlineExceeded,
+    _Code.UNAVAILABLE: WorkerLost,
+    _Code.UNAUTHENTICATED: Unauthenticated,
+    _Code.PERMISSION_DENIED: PermissionDenied,
+    _Code.RESOURCE_EXHAUSTED: MessageTooLarge,
+    _Code.UNIMPLEMENTED: NotImplementedYet,
+}
+
+
+def code(error: AtelierError) -> grpc.StatusCode:
+    """The gRPC status code of an error."""
+    return TABLE[type(error)][0]
+
+
+def reason_word(error: AtelierError) -> str:
+    """The reason of an error as ErrorInfo carries it, such as "INVALID_REQUEST"."""
+    return job_pb2.ErrorReason.Name(TABLE[type(error)][1]).removeprefix("ERROR_REASON_")
+
+
+def to_job_error(error: AtelierError) -> job_pb2.JobError:
+    """The error as a job's record and its callback carry it."""
+    return job_pb2.JobError(reason=TABLE[type(error)][1], message=error.message[:MAX_MESSAGE])
+
+
+def to_status(error: AtelierError) -> status_pb2.Status:
+    """The error as google.rpc.Status: ErrorInfo always, BadRequest and RetryInfo where there is something to say."""
+    status = status_pb2.Status(code=code(error).value[0], message=error.message[:MAX_MESSAGE])
+    details = [details_pb2.ErrorInfo(reason=reason_word(error), domain=DOMAIN), *_extra_details(error)]
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _extra_details(error: AtelierError) -> list[details_pb2.BadRequest | details_pb2.RetryInfo]:
+    if isinstance(error, InvalidRequest):
+        return [_bad_request(error.violations)]
+    if isinstance(error, NoFreeSlot):
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
+        return [details_pb2.RetryInfo(retry_delay=delay)]
+    return []
+
+
+def _bad_request(violations: tuple[Violation, ...]) -> details_pb2.BadRequest:
+    request, size = details_pb2.BadRequest(), 0
+    for count, violation in enumerate(violations):
+        size += len(violation.field.encode()) + len(violation.description.encode())
+        if count == MAX_VIOLATIONS or size > MAX_VIOLATION_BYTES:
+            request.field_violations.add(field="", description=f"and {len(violations) - count} more")
+            break
+        request.field_violations.add(field=violation.field, description=violation.description)
+    return request
+
+
+def from_rpc_error(error: grpc.RpcError) -> AtelierError:
+    """The error that a peer's status stands for; a status that is not ours becomes its nearest kind."""
+    status = status_of(error)
+    kinds = {
+        job_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_"): kind for kind, (_, reason) in TABLE.items()
+    }
+    violations: tuple[Violation, ...] = ()
+    kind: type[AtelierError] | None = None
+    for detail in status.details:
+        if detail.Is(details_pb2.ErrorInfo.DESCRIPTOR):
+            kind = kinds.get(details_pb2.ErrorInfo.FromString(detail.value).reason)
+        if detail.Is(details_pb2.BadRequest.DESCRIPTOR):
+            found = details_pb2.BadRequest.FromString(detail.value).field_violations
+            violations = tuple(Violation(v.field, v.description) for v in found)
+    kind = kind or FOREIGN.get(error.code(), Internal)
+    if issubclass(kind, InvalidRequest):
+        return kind(*violations)
+    return kind(status.message or error.code().name.lower())
+
+
+def status_of(error: grpc.RpcError) -> status_pb2.Status:
+    """The google.rpc.Status of a failed call; empty details where the peer sent none."""
+    for key, value in cast(Iterable[tuple[str, bytes]], error.trailing_metadata() or ()):
+        if key == "grpc-status-details-bin":
+            return status_pb2.Status.FromString(value)
+    return status_pb2.Status(code=error.code().value[0], message=error.details() or "")

@@ -1,0 +1,148 @@
+"""The one interceptor of every server: decode safely, authorise, validate, translate errors, count.
+
+One, not five: each layer costs about as much as an empty RPC. It is also a security feature, because grpc.aio sends the
+text of a bare exception to the client.
+"""
+
+import asyncio
+import contextvars
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
+from grpc_status import rpc_status
+
+from shared import telemetry, validation_schemas
+from shared.errors import AtelierError, DeadlineExceeded, Internal, MalformedMessage, NoFreeSlot, to_status
+
+log = logging.getLogger(__name__)
+
+# Takes the method's full name and the call's metadata; returns who is calling, or raises an AtelierError.
+Guard = Callable[[str, Mapping[str, str | bytes]], object]
+# Who is calling, as the guard returned it.
+caller: contextvars.ContextVar[Any] = contextvars.ContextVar("caller")
+# Health, reflection: served to anyone and not ours to validate.
+OPEN = ("/grpc.health.v1.", "/grpc.reflection.")
+
+
+Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+
+
+class Interceptor(grpc.aio.ServerInterceptor[Any, Any]):
+    """Wraps every handler of our contracts. `guard` authorises a call before its message is even looked at."""
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        self._guard = guard
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        handler = await continuation(handler_call_details)
+        # None stands for an unknown method; grpc answers it.
+        if handler is None or handler_call_details.method.startswith(OPEN):
+            return handler
+        guarded = _Guarded(handler, handler_call_details, self._guard)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                guarded.stream, _tolerant(handler.request_deserializer), handler.response_serializer
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            guarded.unary, _tolerant(handler.request_deserializer), handler.response_serializer
+        )
+
+
+class _Guarded:
+    """One handler and the checks around it."""
+
+    def __init__(self, handler: Any, details: grpc.HandlerCallDetails, guard: Guard | None) -> None:
+        self._handler, self._details, self._guard = handler, details, guard
+
+    async def unary(self, request: Message | None, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        started = time.perf_counter()
+        try:
+            self._check(request)
+            response: Message = await self._handler.unary_unary(request, context)
+        except BaseException as error:
+            await self._fail(error, context, started)
+            raise
+        telemetry.record_rpc(self._details.method, "OK", time.perf_counter() - started)
+        return response
+
+    async def stream(
+        self, request: Message | None, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[Message]:
+        started = time.perf_counter()
+        try:
+            self._check(request)
+            async for response in self._handler.unary_stream(request, context):
+                yield response
+        except BaseException as error:
+            await self._fail(error, context, started)
+            raise
+        telemetry.record_rpc(self._details.method, "OK", time.perf_counter() - started)
+
+    def _check(self, request: Message | None) -> None:
+        if self._guard is not None:
+            caller.set(self._guard(self._details.method, dict(self._details.invocation_metadata or ())))
+        if request is None:
+            raise MalformedMessage("the bytes are no message of this RPC, or text in them is not UTF-8")
+        validation_schemas.check(request)
+
+    async def _fail(self, error: BaseException, context: grpc.aio.ServicerContext[Any, Any], started: float) -> None:
+        """Ends the call with the error's status. Returns only for what must pass through untouched."""
+        seconds = time.perf_counter() - started
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            # Swallowing a cancellation leaks the stream; the peer is gone, so there is nobody to tell.
+            telemetry.record_rpc(self._details.method, "CANCELLED", seconds)
+            return
+        if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
+            return
+        answer = _translate(error, self._details.method)
+        status = to_status(answer)
+        telemetry.record_rpc(self._details.method, grpc_code_name(status), seconds)
+        log.debug("rpc failed", extra={"method": self._details.method, "code": grpc_code_name(status)})
+        if isinstance(answer, NoFreeSlot):
+            pushback = str(int(answer.retry_after_seconds * 1000))
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", pushback),))
+        await _abort(context, status, answer)
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status, answer: AtelierError) -> None:
+    rich = rpc_status.to_status(status)
+    trailing = (*(context.trailing_metadata() or ()), *rich.trailing_metadata)
+    await context.abort(rich.code, rich.details, trailing)
+
+
+def _translate(error: Exception, method: str) -> AtelierError:
+    if isinstance(error, AtelierError):
+        return error
+    if isinstance(error, TimeoutError):
+        return DeadlineExceeded("the deadline passed")
+    error_id = secrets.token_hex(6)
+    log.error("unexpected error", exc_info=error, extra={"method": method, "error_id": error_id})
+    return Internal(f"internal error {error_id}; the server's log has it under this id")
+
+
+def grpc_code_name(status: status_pb2.Status) -> str:
+    """The name of a status' code, such as "INVALID_ARGUMENT"."""
+    return next(code.name for code in grpc.StatusCode if code.value[0] == status.code)
+
+
+def _tolerant(decode: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    """grpc.aio answers an undecodable body with UNKNOWN; None lets the check name it instead."""
+
+    def decode_or_none(data: bytes) -> Any:
+        assert decode is not None
+        try:
+            return decode(data)
+        except DecodeError:
+            return None
+
+    return decode_or_none

@@ -1,0 +1,135 @@
+"""Runs one gRPC server from start to drain, the same way for every service.
+
+Health answers from the first moment: NOT_SERVING while `load` runs, SERVING after it, NOT_SERVING again from SIGTERM
+on, while running work has `drain_seconds` to end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import grpc
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from shared import telemetry
+from shared.config import ServiceConfig
+from shared.interceptors import Guard, Interceptor
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # otherwise two servers bind one port and say nothing
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),  # without it a frozen peer goes unnoticed for over 30 s
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 4_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+class Service(Protocol):
+    """What a service brings to `serve`."""
+
+    names: Sequence[str]
+    """Full names of the gRPC services, for health and reflection."""
+    guard: Guard | None
+    """Who may call; None lets everyone."""
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the servicers."""
+
+    async def load(self) -> None:
+        """Does what must be done before the first call; raising stops the process."""
+
+    def drain(self) -> None:
+        """Takes no new work from now on."""
+
+    async def close(self) -> None:
+        """Frees everything after the last call has ended."""
+
+
+class Server:
+    """A running service. `start` binds and loads; `stop` drains."""
+
+    def __init__(self, service: Service, config: ServiceConfig) -> None:
+        self._service, self._config = service, config
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self._server = grpc.aio.server(interceptors=[Interceptor(service.guard)], options=OPTIONS)
+        self.address = ""
+
+    async def start(self) -> None:
+        """Opens the port, loads, then reports SERVING. The bound address is `self.address`."""
+        self._service.register(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (*self._service.names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        await self._report(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.address = self._bind()
+        await self._server.start()
+        log.info("listening", extra={"address": self.address})
+        self._write_address()
+        await self._service.load()
+        await self._report(health_pb2.HealthCheckResponse.SERVING)
+        log.info("ready", extra={"address": self.address})
+
+    async def stop(self) -> None:
+        """Reports NOT_SERVING, lets running calls end, then frees everything."""
+        self._service.drain()
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._config.drain_seconds)
+        await self._service.close()
+
+    def _bind(self) -> str:
+        host = self._config.listen.rpartition(":")[0]
+        try:
+            port = self._server.add_insecure_port(self._config.listen)
+        except RuntimeError:
+            raise SystemExit(
+                f"cannot listen on {self._config.listen}: is the port taken, or not of this host?"
+            ) from None
+        return f"{host}:{port}"
+
+    async def _report(self, state: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *self._service.names):
+            await self._health.set(name, state)
+
+    def _write_address(self) -> None:
+        if self._config.address_file:
+            path = Path(self._config.address_file)
+            scratch = path.with_suffix(f".{os.getpid()}")
+            scratch.write_text(self.address)
+            scratch.replace(path)
+
+
+def run(service: Service, config: ServiceConfig) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. The last line of every `__main__`."""
+    telemetry.start_logging(config.log_level, config.log_format)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(_run(service, config))
+
+
+async def _run(service: Service, config: ServiceConfig) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = Server(service, config)
+    starting = asyncio.ensure_future(server.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        await stop.wait()
+    starting.cancel()
+    log.info("draining", extra={"seconds": config.drain_seconds})
+    await server.stop()
+    log.info("stopped")

@@ -1,0 +1,80 @@
+"""What a worker is and how its model is run. A worker serves its WorkerConfig over `Describe`; the edge validates
+against what the worker said, not against a copy.
+"""
+
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+from shared.config import WorkerServiceConfig
+from shared.pb.atelier.worker.v1 import worker_pb2
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """How a model is run: where its weights are, in which number format, on which device, and what memory costs.
+
+    `source` is a local folder, a hub id or (SDXL) one safetensors file. `device` and `dtype` may be "auto".
+    """
+
+    source: str
+    device: str = "auto"
+    dtype: str = "auto"
+    compile: bool = False
+    attention_slicing: bool = False
+    cpu_offload: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """One loaded model: the name requests use, what it really is, and what it can do. Sizes are in pixels."""
+
+    name: str
+    real_name: str
+    capabilities: tuple[str, ...] = ()
+    size_multiple: int = 0
+    min_side: int = 0
+    max_pixels: int = 0
+    context_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """What a worker is: its name, the job types it executes, its models, and how many jobs it runs at once."""
+
+    worker_id: str
+    worker_type: str
+    job_types: tuple[str, ...]
+    models: tuple[Model, ...]
+    slots: int
+    device: str
+    dtype: str
+    version: str = field(default_factory=lambda: package_version())
+
+
+def model_config(config: WorkerServiceConfig) -> ModelConfig:
+    """The part of a worker's configuration that its engine needs."""
+    return ModelConfig(
+        config.model, config.device, config.dtype, config.compile, config.attention_slicing, config.cpu_offload
+    )
+
+
+def describe(config: WorkerConfig) -> worker_pb2.WorkerDescription:
+    """The WorkerConfig as `Describe` answers it."""
+    return worker_pb2.WorkerDescription(
+        worker_id=config.worker_id,
+        worker_type=config.worker_type,
+        job_types=config.job_types,
+        models=[worker_pb2.Model(**vars(model)) for model in config.models],
+        slots=config.slots,
+        device=config.device,
+        dtype=config.dtype,
+        version=config.version,
+    )
+
+
+def package_version() -> str:
+    """The installed version of Atelier, or "0" when it runs from a bare checkout."""
+    try:
+        return version("atelier")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,66 @@
+"""What every worker serves besides its own service: Describe and the pushed status stream."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+
+from shared.errors import Draining, NotImplementedYet
+from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from shared.slots import Slots
+from shared.worker_configs import WorkerConfig, describe
+
+HEARTBEAT_SECONDS = 2.0
+
+
+class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
+    """Tells the edge what this worker is and how busy it is. `config` is set once the model has loaded.
+
+    `memory` returns the accelerator's memory (used by all processes, total) in MB; (0, 0) without one.
+    """
+
+    def __init__(self, slots: Slots, memory: Callable[[], tuple[int, int]]) -> None:
+        self.config: WorkerConfig | None = None
+        self._slots, self._memory = slots, memory
+
+    async def Describe(
+        self, request: worker_pb2.DescribeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> worker_pb2.DescribeResponse:
+        if self.config is None:
+            raise Draining("this worker is still loading its model")
+        return worker_pb2.DescribeResponse(worker=describe(self.config))
+
+    async def WatchStatus(
+        self, request: worker_pb2.WatchStatusRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[worker_pb2.WatchStatusResponse]:
+        while not self._slots.draining:
+            changed = self._slots.changed
+            yield self._status()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), HEARTBEAT_SECONDS)
+        yield self._status()
+
+    async def LoadModel(
+        self, request: worker_pb2.LoadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> worker_pb2.LoadModelResponse:
+        raise NotImplementedYet("LoadModel: a worker loads its models at start; changing them later is not built yet")
+
+    async def UnloadModel(
+        self, request: worker_pb2.UnloadModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> worker_pb2.UnloadModelResponse:
+        raise NotImplementedYet("UnloadModel: a worker keeps its models until it stops; unloading is not built yet")
+
+    def _status(self) -> worker_pb2.WatchStatusResponse:
+        models = self.config.models if self.config else ()
+        used, total = self._memory()
+        return worker_pb2.WatchStatusResponse(
+            slots=self._slots.total,
+            free_slots=self._slots.free,
+            waiting=self._slots.waiting,
+            accepting=self._slots.accepting,
+            loaded_models=[model.name for model in models],
+            device_memory_used_mb=used,
+            device_memory_total_mb=total,
+        )

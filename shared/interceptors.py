@@ -30,10 +30,10 @@ caller: contextvars.ContextVar[Any] = contextvars.ContextVar("caller")
 OPEN = ("/grpc.health.v1.", "/grpc.reflection.")
 
 
-Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class Interceptor(grpc.aio.ServerInterceptor[Any, Any]):
+class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Wraps every handler of our contracts. `guard` authorises a call before its message is even looked at."""
 
     def __init__(self, guard: Guard | None = None) -> None:

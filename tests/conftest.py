@@ -1,0 +1,40 @@
+"""Fixtures that every test folder may use: real servers on free ports, an empty asset store, readable statuses."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from shared.assets import AssetStore
+from shared.config import ServiceConfig
+from shared.server import Server, Service
+
+Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The folder that holds `protos/`, `shared/` and the services."""
+    return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def assets(tmp_path: Path) -> AssetStore:
+    """An empty asset store in a folder of the test's own; its bucket is `user-library`."""
+    return AssetStore((tmp_path / "user-library").as_uri())
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Starts services on free ports and stops them after the test: `channel = await serve(service, config)`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(service: Service, config: ServiceConfig | None = None) -> grpc.aio.Channel:
+            server = Server(service, config or ServiceConfig(drain_seconds=5))
+            stack.push_async_callback(server.stop)
+            await server.start()
+            return await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
+
+        yield start

@@ -1,0 +1,78 @@
+"""The house has doors in one direction only: service -> shared -> shared.pb, and one room with torch per service."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("edge_service", "sdxl_service", "wan_service", "chat_service", "shared", "atelier")
+# What each package may import of ours besides itself.
+DOORS = {package: set() if package == "shared" else {"shared"} for package in OURS}
+FRAMEWORKS = {"torch", "diffusers", "transformers", "accelerate", "compel"}
+STUB_ROOMS = {"servicer.py", "servicers.py", "fleet.py", "dispatcher.py", "enhance.py", "worker_service.py"}
+
+FILES = [path.relative_to(ROOT) for package in OURS for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Full names of the modules a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def is_stub(path: Path) -> bool:
+    return path.parts[:2] == ("shared", "pb")
+
+
+def may_import_frameworks(path: Path) -> bool:
+    return path.name == "engine.py" or path.parts[:2] == ("atelier", "small_models")
+
+
+def may_touch_stubs(path: Path) -> bool:
+    return is_stub(path) or path.parts[0] == "atelier" or path.name in STUB_ROOMS
+
+
+def test_the_walk_sees_files_and_their_imports() -> None:
+    assert Path("shared/pb/atelier/sdxl/v1/sdxl_pb2.py") in FILES
+    assert "shared.interceptors.Interceptor" in set(imports(Path("shared/server.py")))
+
+
+def test_imports_point_one_way() -> None:
+    assert [path for path in FILES if not roots(path) & set(OURS) <= DOORS[path.parts[0]] | {path.parts[0]}] == []
+
+
+def test_nothing_imports_tests_or_benchmarks() -> None:
+    assert [path for path in FILES if roots(path) & {"tests", "benchmarks"}] == []
+
+
+def test_stubs_import_only_stubs_of_ours() -> None:
+    ours = {name for path in FILES if is_stub(path) for name in imports(path) if name.partition(".")[0] in OURS}
+    assert [name for name in ours if not name.startswith("shared.pb.")] == []
+
+
+def test_only_engines_import_torch() -> None:
+    assert [path for path in FILES if roots(path) & FRAMEWORKS and not may_import_frameworks(path)] == []
+
+
+def test_only_servicers_and_their_callers_touch_service_stubs() -> None:
+    touching = [path for path in FILES if any("_pb2_grpc" in name and "shared.pb" in name for name in imports(path))]
+    assert [path for path in touching if not may_touch_stubs(path)] == []
+
+
+@pytest.mark.parametrize("module", ["sdxl_service.servicer", "wan_service.servicer", "chat_service.servicer"])
+def test_importing_a_servicer_loads_no_framework(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"

@@ -40,9 +40,10 @@ from google.rpc import status_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
 DOMAIN = "atelier"
-# gRPC turns status details over 8 KiB into RESOURCE_EXHAUSTED, so violations stop well before.
-MAX_VIOLATIONS, MAX_VIOLATION_BYTES = 50, 6 * 1024
-MAX_MESSAGE = 1000
+# gRPC turns trailers over 8 KiB into RESOURCE_EXHAUSTED. They carry the message twice, once percent-encoded, and the
+# violations, which take a third more where a proxy writes them in base64.
+MAX_VIOLATIONS, MAX_VIOLATION_BYTES = 50, 3584
+MAX_MESSAGE_BYTES = 1000
 
 
 @dataclass(frozen=True)
@@ -182,12 +183,12 @@ def reason_word(error: AtelierError) -> str:
 
 def to_job_error(error: AtelierError) -> job_pb2.JobError:
     """The error as a job's record and its callback carry it."""
-    return job_pb2.JobError(reason=TABLE[type(error)][1], message=error.message[:MAX_MESSAGE])
+    return job_pb2.JobError(reason=TABLE[type(error)][1], message=_clip(error.message))
 
 
 def to_status(error: AtelierError) -> status_pb2.Status:
     """The error as google.rpc.Status: ErrorInfo always, BadRequest and RetryInfo where there is something to say."""
-    status = status_pb2.Status(code=code(error).value[0], message=error.message[:MAX_MESSAGE])
+    status = status_pb2.Status(code=code(error).value[0], message=_clip(error.message))
     details = [details_pb2.ErrorInfo(reason=reason_word(error), domain=DOMAIN), *_extra_details(error)]
     for detail in details:
         packed = any_pb2.Any()
@@ -209,12 +210,22 @@ def _extra_details(error: AtelierError) -> list[details_pb2.BadRequest | details
 def _bad_request(violations: tuple[Violation, ...]) -> details_pb2.BadRequest:
     request, size = details_pb2.BadRequest(), 0
     for count, violation in enumerate(violations):
-        size += len(violation.field.encode()) + len(violation.description.encode())
+        found = details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+        size += found.ByteSize()
         if count == MAX_VIOLATIONS or size > MAX_VIOLATION_BYTES:
-            request.field_violations.add(field="", description=f"and {len(violations) - count} more")
+            request.field_violations.add(description=f"and {len(violations) - count} more")
             break
-        request.field_violations.add(field=violation.field, description=violation.description)
+        request.field_violations.append(found)
     return request
+
+
+def _clip(text: str) -> str:
+    room = MAX_MESSAGE_BYTES
+    for index, letter in enumerate(text):
+        room -= 1 if " " <= letter <= "~" and letter != "%" else 3 * len(letter.encode())
+        if room < 0:
+            return text[:index]
+    return text
 
 
 def from_rpc_error(error: grpc.RpcError) -> AtelierError:

@@ -5,6 +5,7 @@ text of a bare exception to the client.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import secrets
@@ -81,8 +82,10 @@ class _Guarded:
         started = time.perf_counter()
         try:
             self._check(request)
-            async for response in self._handler.unary_stream(request, context):
-                yield response
+            # Closed here and now, not when the garbage is collected: the handler may hold a slot.
+            async with contextlib.aclosing(self._handler.unary_stream(request, context)) as responses:
+                async for response in responses:
+                    yield response
         except BaseException as error:
             await self._fail(error, context, started)
             raise

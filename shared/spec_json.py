@@ -157,6 +157,8 @@ def _refuse_constant(word: str) -> NoReturn:
 def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for name in names:
+        if not name.isprintable():
+            raise ValueError(f"{name[:40]!r} is no field name")
         if names.count(name) > 1:
             raise ValueError(f"the field {name[:40]!r} is given twice")
     return dict(pairs)

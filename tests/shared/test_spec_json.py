@@ -152,8 +152,11 @@ def test_a_whole_number_written_with_a_point_is_that_number() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "null", "[]", '"x"', '{"prompt": NaN}', '{"config": {"guidance_scale": Infinity}}', b"\xff\xfe{",
-     "[" * 9999, '{"prompt": "a", "prompt": "b"}', '{"config": {"guidance_scale": 1e999}}', '{"config": {"steps": 1e999}}'],
+    [
+        "", "{", "null", "[]", '"x"', '{"prompt": NaN}', '{"config": {"guidance_scale": Infinity}}', b"\xff\xfe{",
+        "[" * 9999, '{"prompt": "a", "prompt": "b"}', '{"config": {"guidance_scale": 1e999}}',
+        '{"config": {"steps": 1e999}}', '{"\\ud800": 1}', '{"a\\u0000": 1}',
+    ],
 )  # fmt: skip
 def test_what_is_no_object_of_plain_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(InvalidRequest):

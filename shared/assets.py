@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import obstore
@@ -42,6 +43,7 @@ PNG = Media("image", "image/png", "png")
 JPEG = Media("image", "image/jpeg", "jpg")
 WEBP = Media("image", "image/webp", "webp")
 MP4 = Media("video", "video/mp4", "mp4")
+UNKNOWN = Media("", "application/octet-stream", "")
 
 
 def sniff(data: bytes) -> Media:
@@ -55,6 +57,11 @@ def sniff(data: bytes) -> Media:
     if data[4:8] == b"ftyp":
         return MP4
     raise ValueError("these bytes are no PNG, JPEG, WEBP or MP4")
+
+
+def media_of_key(key: str) -> Media:
+    """What a key of ours names. Its extension was written from the bytes."""
+    return next((media for media in (PNG, JPEG, WEBP, MP4) if key.endswith(f".{media.extension}")), UNKNOWN)
 
 
 class AssetStore:
@@ -89,8 +96,8 @@ class AssetStore:
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yields an object, or its bytes from `start` to before `end`, in chunks of at most 256 KiB."""
+        size = await self.size(key)
         try:
-            size = (await obstore.head_async(self._store, key))["size"]
             stop = size if end is None else min(end, size)
             for offset in range(start, stop, CHUNK_BYTES):
                 last = min(offset + CHUNK_BYTES, stop)
@@ -99,6 +106,20 @@ class AssetStore:
             raise AssetNotFound(f"no asset {key}") from None
         except (BaseError, OSError):
             raise StorageUnavailable("the asset store could not be read") from None
+
+    async def size(self, key: str) -> int:
+        """Bytes of one object. Raises AssetNotFound."""
+        try:
+            return int((await obstore.head_async(self._store, key))["size"])
+        except (FileNotFoundError, ValueError):
+            raise AssetNotFound(f"no asset {key}") from None
+        except (BaseError, OSError):
+            raise StorageUnavailable("the asset store could not be read") from None
+
+    async def sign(self, key: str, lifetime_seconds: int) -> str:
+        """A URL for one object, signed by the bucket itself. A local folder has none."""
+        lifetime = timedelta(seconds=lifetime_seconds)
+        return await obstore.sign_async(self._store, "GET", key, lifetime)
 
     async def delete(self, *keys: str) -> None:
         """Removes objects; one that is not there is no error."""

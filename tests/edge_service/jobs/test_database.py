@@ -1,0 +1,34 @@
+import asyncio
+
+import psycopg
+import pytest
+
+from edge_service.jobs.database import Database, migrate
+from shared.errors import DatabaseUnavailable
+
+
+async def test_replicas_that_start_together_migrate_once(database_url: str):
+    await asyncio.gather(*(migrate(database_url) for _ in range(4)))
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        rows = await (await connection.execute("SELECT name FROM migrations")).fetchall()
+    assert rows == [("0001_jobs.sql",)]
+
+
+async def test_a_database_that_is_not_open_yet_says_so():
+    with pytest.raises(DatabaseUnavailable, match="still starting"):
+        async with Database().connection():
+            pass
+
+
+async def test_a_database_that_is_not_there_is_a_typed_error():
+    with pytest.raises(DatabaseUnavailable):
+        await Database().open("postgresql://127.0.0.1:1/none?connect_timeout=1")
+
+
+async def test_the_database_itself_refuses_a_state_that_is_none(database: Database):
+    async with database.connection() as connection:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            await connection.execute(
+                "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
+                " VALUES ('a', 'a', 'a', 'a', false, 'finished', '', '', now())"
+            )

@@ -1,0 +1,40 @@
+# Everything a developer does. `make demo` and `make test` need Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-slow lint generate benchmark clean
+
+demo: $(INSTALLED)  ## Makes an image, a video and a chat answer on this machine, into ./out
+	$(BIN)/atelier demo --out out
+
+test: lint  ## Proves everything: lint, then the whole test suite
+	$(BIN)/pytest
+
+test-slow: $(INSTALLED)  ## The default image and video at full size and length, with their time limits
+	$(BIN)/pytest -m slow
+
+lint: $(INSTALLED)  ## ruff, mypy --strict, buf lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python protos/generate.py --descriptors $(VENV)/protos.binpb
+	$(BIN)/buf lint $(VENV)/protos.binpb --config buf.yaml
+
+generate: $(INSTALLED)  ## Rewrites shared/pb from protos/
+	$(BIN)/python protos/generate.py
+
+benchmark: $(INSTALLED)  ## Ratios against a bare pipeline and a bare gRPC server, measured in the same run
+	$(BIN)/python -m benchmarks.rpc
+	$(BIN)/python -m benchmarks.image
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Atelier needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:  ## Removes what the other commands made here
+	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,147 @@
+"""The asynchronous client: one method for each thing the edge does."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, Unpack, cast, overload
+
+from atelier import connection, requests
+from atelier.errors import StorageUnavailable, translated
+from atelier.events import Event
+from atelier.handles import ChatHandle, JobHandle
+from atelier.requests import ChatOptions, ImageOptions, Messages, Submittable, VideoOptions
+from atelier.results import Answer, Asset, File, Job
+from atelier.watching import follow
+from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
+from shared.spec_json import from_spec_dict
+
+MAX_PAGE = 100
+
+
+class AsyncClient:
+    """Talks to one edge. Raises AtelierError for what the edge refuses and EdgeUnreachable if it does not answer.
+
+    async with AsyncClient() as client:
+        files = await client.image("a red fox", num_images=3)
+    """
+
+    def __init__(self, address: str = "", token: str = "") -> None:
+        """`address` is host:port. Defaults: ATELIER_EDGE and ATELIER_TOKEN, else what `atelier up` left behind."""
+        self._connection = connection.find(address, token)
+        self._channel = self._connection.channel()
+        self._jobs = edge_pb2_grpc.JobServiceStub(self._channel)
+        self._chats = edge_pb2_grpc.ChatServiceStub(self._channel)
+        self._assets = edge_pb2_grpc.AssetServiceStub(self._channel)
+        self._catalog = edge_pb2_grpc.CatalogServiceStub(self._channel)
+        self._fleet = edge_pb2_grpc.FleetServiceStub(self._channel)
+
+    @property
+    def address(self) -> str:
+        """Where the edge is, host:port."""
+        return self._connection.address
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection; what is still running on it is given up, jobs go on."""
+        await self._channel.close(None)
+
+    def image(self, prompt: str, **options: Unpack[ImageOptions]) -> JobHandle:
+        """Submits an image job at once. `async for` over the handle gives its events, `await` its files."""
+        return self._handle(requests.image(prompt, options))
+
+    def video(self, prompt: str, **options: Unpack[VideoOptions]) -> JobHandle:
+        """Submits a video job, or with an image type a still. The handle is as that of `image`."""
+        return self._handle(requests.video(prompt, options))
+
+    @overload
+    def chat(
+        self, messages: Messages, *, stream: Literal[False] = False, **options: Unpack[ChatOptions]
+    ) -> Awaitable[Answer]: ...
+    @overload
+    def chat(self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]) -> ChatHandle: ...
+    def chat(
+        self, messages: Messages, *, stream: bool = False, **options: Unpack[ChatOptions]
+    ) -> Awaitable[Answer] | ChatHandle:
+        """Answers a text or a list of {"role": ..., "content": ...}: `await` gives the Answer.
+
+        With `stream=True`, `async for` gives the pieces of its text as they are made.
+        """
+        request = edge_pb2.ChatRequest(request=requests.chat(messages, options))
+        call = self._chats.Chat(request, metadata=self._connection.metadata)
+        handle = ChatHandle(call, self.address)
+        return handle if stream else handle.result()
+
+    async def submit(self, job: Submittable | Mapping[str, Any]) -> Job:
+        """Submits a job given as a message or as the specification's JSON object; it is durable when this returns."""
+        return Job((await self._call(self._jobs.SubmitJob, requests.submission(job))).job)
+
+    async def job(self, job_id: str) -> Job:
+        """The job as it stands."""
+        return Job((await self._call(self._jobs.GetJob, edge_pb2.GetJobRequest(job_id=job_id))).job)
+
+    async def jobs(self, limit: int = 20, statuses: Sequence[str] = ()) -> list[Job]:
+        """Your newest jobs, at most `limit`; only those in the states named, if any are."""
+        found: list[Job] = []
+        request = from_spec_dict(edge_pb2.ListJobsRequest, {"statuses": list(statuses)})
+        while len(found) < limit:
+            request.page_size = min(limit - len(found), MAX_PAGE)
+            page = await self._call(self._jobs.ListJobs, request)
+            found += [Job(message) for message in page.jobs]
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                break
+        return found
+
+    def watch(self, job_id: str, after: int = 0) -> AsyncIterator[Event]:
+        """Yields the events after a sequence number, past ones first, until the job has ended.
+
+        A broken connection is made again and the events go on where they stopped, without gap or double.
+        """
+
+        def attach(last: int) -> Any:
+            request = edge_pb2.WatchJobRequest(job_id=job_id, after_sequence=last)
+            return self._jobs.WatchJob(request, metadata=self._connection.metadata)
+
+        return follow(attach, after, self.address)
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancels a job and returns it in its final state; one that has ended stays as it is."""
+        return Job((await self._call(self._jobs.CancelJob, edge_pb2.CancelJobRequest(job_id=job_id))).job)
+
+    async def download(self, asset: Asset) -> File:
+        """The asset with its bytes."""
+        data = await self._read(asset.key) if asset.key else asset.content.encode()
+        expected = asset.metadata.get("sha256")
+        if expected and hashlib.sha256(data).hexdigest() != expected:
+            raise StorageUnavailable(f"{asset.key} did not arrive as it was stored; download it again")
+        return File(asset.type, asset.key, asset.url, asset.content, asset.metadata, data)
+
+    async def catalog(self) -> edge_pb2.GetCatalogResponse:
+        """Every job type with its parameters, bounds and defaults, and the models that are connected."""
+        found = await self._call(self._catalog.GetCatalog, edge_pb2.GetCatalogRequest())
+        return cast(edge_pb2.GetCatalogResponse, found)
+
+    async def workers(self) -> list[edge_pb2.Worker]:
+        """Every worker the edge was told of, with what it is and how busy it is."""
+        return list((await self._call(self._fleet.ListWorkers, edge_pb2.ListWorkersRequest())).workers)
+
+    def _handle(self, job: Submittable) -> JobHandle:
+        return JobHandle(self, asyncio.ensure_future(self.submit(job)))
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        with translated(self.address):
+            return await method(request, metadata=self._connection.metadata)
+
+    async def _read(self, key: str) -> bytes:
+        request = edge_pb2.DownloadAssetRequest(key=key)
+        with translated(self.address):
+            call = self._assets.DownloadAsset(request, metadata=self._connection.metadata)
+            return b"".join([part.chunk async for part in call])

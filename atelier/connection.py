@@ -1,0 +1,91 @@
+"""Where the edge is, what proves who is calling, and the channel between."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from atelier.errors import Unauthenticated
+
+DEFAULT_EDGE = "127.0.0.1:50051"
+# Only UNAVAILABLE says that nothing was done, and only that is tried again.
+RETRIES = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.2s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
+}
+OPTIONS = (
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config", json.dumps(RETRIES)),
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),  # without it a frozen edge goes unnoticed for over 30 s
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An edge and who calls it."""
+
+    address: str
+    token: str
+
+    def channel(self) -> grpc.aio.Channel:
+        """A new channel to the edge; it connects at the first call."""
+        return grpc.aio.insecure_channel(self.address, options=OPTIONS)
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What every call carries."""
+        return (("authorization", f"Bearer {self.token}"),)
+
+
+def data_folder() -> Path:
+    """`$ATELIER_DATA`, or `~/.local/share/atelier`: where `atelier up` leaves its addresses and token."""
+    return Path(os.environ.get("ATELIER_DATA") or Path.home() / ".local/share/atelier")
+
+
+def addresses_file(data: Path) -> Path:
+    """Where `atelier up` writes what listens where, while it runs."""
+    return data / "addresses.json"
+
+
+def find(address: str = "", token: str = "") -> Connection:
+    """What is given, else what the environment says, else what `atelier up` left in the data folder.
+
+    Raises Unauthenticated if there is no token anywhere.
+    """
+    data = data_folder()
+    address = address or os.environ.get("ATELIER_EDGE", "") or running_addresses(data).get("edge", DEFAULT_EDGE)
+    token = token or os.environ.get("ATELIER_TOKEN", "") or _read(data / "token")
+    if not token:
+        raise Unauthenticated(f"no token in ATELIER_TOKEN or {data / 'token'}; `atelier up` makes one")
+    return Connection(address, token)
+
+
+def running_addresses(data: Path) -> dict[str, str]:
+    """What listens where, as `atelier up` wrote it; empty if it does not run on this data folder."""
+    text = _read(addresses_file(data))
+    return dict(json.loads(text)) if text else {}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

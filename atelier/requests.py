@@ -1,0 +1,142 @@
+"""From what a caller writes to the messages of the edge: keyword options, or the specification's JSON."""
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, TypedDict, TypeVar, cast
+
+from google.protobuf.descriptor import Descriptor
+
+from atelier.errors import InvalidRequest, Violation
+from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.spec_json import from_spec_dict, from_spec_json
+from shared.validation_schemas import enum_word
+
+Picture: TypeAlias = sdxl_pb2.SdxlJob | wan_pb2.WanJob
+Submittable: TypeAlias = Picture | chat_pb2.ChatRequest | edge_pb2.SubmitJobRequest
+Messages: TypeAlias = str | Sequence[Mapping[str, str]]
+JOB_TYPES: dict[str, type[Picture]] = {
+    **{enum_word("SdxlJobType", name): sdxl_pb2.SdxlJob for name in sdxl_pb2.SdxlJobType.keys()[1:]},
+    **{enum_word("WanJobType", name): wan_pb2.WanJob for name in wan_pb2.WanJobType.keys()[1:]},
+}
+P = TypeVar("P", sdxl_pb2.SdxlJob, wan_pb2.WanJob)
+
+
+class ImageOptions(TypedDict, total=False):
+    """Options of `client.image`. What is left out, the edge fills from the job type's preset."""
+
+    type: str
+    num_images: int
+    steps: int
+    guidance_scale: float
+    resolution: str
+    seed: int
+    negative_prompt: str
+    scheduler: str
+    clip_skip: int
+
+
+class VideoOptions(TypedDict, total=False):
+    """Options of `client.video`. What is left out, the edge fills from the job type's preset."""
+
+    type: str
+    width: int
+    height: int
+    frames: int
+    fps: int
+    steps: int
+    guidance_scale: float
+    flow_shift: float
+    seed: int
+    negative_prompt: str
+
+
+class ChatOptions(TypedDict, total=False):
+    """Options of `client.chat`. What is left out, the edge fills."""
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    model: str
+    sfw_mode: bool
+
+
+def image(prompt: str, options: Mapping[str, Any]) -> sdxl_pb2.SdxlJob:
+    """An image job. Raises InvalidRequest for a value of the wrong kind, TypeError for an unknown option."""
+    return _picture(sdxl_pb2.SdxlJob, {"type": "sdxl_image_high", "prompt": prompt}, options)
+
+
+def video(prompt: str, options: Mapping[str, Any]) -> wan_pb2.WanJob:
+    """A video or still job. Raises as `image` does."""
+    return _picture(wan_pb2.WanJob, {"type": "video_fast", "prompt": prompt}, options)
+
+
+def chat(messages: Messages, options: Mapping[str, Any]) -> chat_pb2.ChatRequest:
+    """A chat request from a text, which is what the user says, or from {"role": ..., "content": ...} objects."""
+    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else [dict(turn) for turn in messages]
+    return from_spec_dict(chat_pb2.ChatRequest, {"messages": turns, **options})
+
+
+def submission(job: Submittable | Mapping[str, Any]) -> edge_pb2.SubmitJobRequest:
+    """The request that submits a job given as a message or as the specification's JSON object.
+
+    A key is added that names the submission, so that a call repeated by a broken connection makes no second job.
+    """
+    message = from_spec_dict(message_class(job), dict(job)) if isinstance(job, Mapping) else job
+    request = edge_pb2.SubmitJobRequest()
+    request.CopyFrom(message if isinstance(message, edge_pb2.SubmitJobRequest) else _wrapped(message))
+    request.idempotency_key = request.idempotency_key or secrets.token_hex(16)
+    return request
+
+
+def from_text(text: str | bytes) -> Submittable:
+    """A job from JSON text of the specification. Raises InvalidRequest naming what is wrong."""
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError):
+        plain = None  # the parser below says what is wrong with it
+    return from_spec_json(message_class(plain), text)
+
+
+def message_class(plain: object) -> type[Submittable]:
+    """Which message a JSON object of the specification stands for. Raises InvalidRequest for an unknown job type."""
+    if not isinstance(plain, Mapping):
+        return sdxl_pb2.SdxlJob
+    if plain.keys() & {"sdxl", "wan", "chat"}:
+        return edge_pb2.SubmitJobRequest
+    if "messages" in plain:
+        return chat_pb2.ChatRequest
+    kind = plain.get("type")
+    if isinstance(kind, str) and kind not in JOB_TYPES:
+        raise InvalidRequest(Violation("type", f"unknown word {kind[:40]!r}; known: {', '.join(JOB_TYPES)}"))
+    return JOB_TYPES[kind] if isinstance(kind, str) else sdxl_pb2.SdxlJob
+
+
+def _wrapped(message: Picture | chat_pb2.ChatRequest) -> edge_pb2.SubmitJobRequest:
+    if isinstance(message, sdxl_pb2.SdxlJob):
+        return edge_pb2.SubmitJobRequest(sdxl=message)
+    if isinstance(message, wan_pb2.WanJob):
+        return edge_pb2.SubmitJobRequest(wan=message)
+    return edge_pb2.SubmitJobRequest(chat=message)
+
+
+def _picture(cls: type[P], job: dict[str, Any], options: Mapping[str, Any]) -> P:
+    for name, value in options.items():
+        part = _part(cast(Descriptor, cls.DESCRIPTOR), name)
+        (job.setdefault(part, {}) if part else job)[name] = value
+    return from_spec_dict(cls, job)
+
+
+def _part(job: Descriptor, option: str) -> str:
+    """The message of the job that has a field of this name; empty for the job itself."""
+    if option in job.fields_by_name:
+        return ""
+    parts = {field.name: field.message_type.fields_by_name for field in job.fields if field.message_type}
+    for part, fields in parts.items():
+        if option in fields:
+            return part
+    known = sorted(name for fields in parts.values() for name in fields)
+    raise TypeError(f"unknown option {option!r}; known: type, {', '.join(known)}")

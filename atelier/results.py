@@ -1,0 +1,137 @@
+"""Jobs as they stand, the assets they made, and the bytes of those, as plain values with the specification's words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from atelier.errors import AtelierError, from_job_error
+from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.spec_json import to_spec_dict
+from shared.validation_schemas import enum_word
+
+ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
+Callback = sdxl_pb2.SdxlCallback | wan_pb2.WanCallback | chat_pb2.ChatCallback
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One thing a job made.
+
+    `type` is "image", "video" or "text"; `metadata` is the specification's: width, height, seed, frames, fps, ...
+    `url` is signed and expires; `content` is the text of a chat answer, which has no key and no URL.
+    """
+
+    type: str
+    key: str
+    url: str
+    content: str
+    metadata: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its file name, such as "image_0.png"; text, which has no key, is "text.txt"."""
+        return self.key.rpartition("/")[2] or "text.txt"
+
+
+@dataclass(frozen=True)
+class File(Asset):
+    """An asset with its bytes."""
+
+    data: bytes
+
+    def bytes(self) -> bytes:
+        """The bytes of the file."""
+        return self.data
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the file to `path`, or under its own name into `path` if that is a folder; returns where."""
+        target = Path(path)
+        if target.is_dir():
+            target = target / self.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self.data)
+        return target
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete chat answer. `finish_reason` is "stop" or "length"; `model` is what was really loaded."""
+
+    text: str
+    tokens: int
+    finish_reason: str
+    model: str
+    job_id: str
+    callback: chat_pb2.ChatCallback
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stood when it was asked for. `message` has everything: plan, decisions, attempts, times, charge."""
+
+    message: edge_pb2.Job
+
+    @property
+    def id(self) -> str:
+        """Such as "sdxl_image_high_1734567890_abc123"."""
+        return self.message.id
+
+    @property
+    def type(self) -> str:
+        """Such as "sdxl_image_high"."""
+        return self.message.type
+
+    @property
+    def status(self) -> str:
+        """queued, leased, processing, completed, failed, cancelled or expired."""
+        return enum_word("JobStatus", job_pb2.JobStatus.Name(self.message.status))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its state is final."""
+        return self.status in ENDED
+
+    @property
+    def error(self) -> AtelierError | None:
+        """Why it did not complete; None unless it failed, was cancelled or expired."""
+        return from_job_error(self.message.error) if self.message.HasField("error") else None
+
+    @property
+    def callback(self) -> Callback | None:
+        """The specification's callback; None until the job has ended."""
+        which = self.message.WhichOneof("callback")
+        found: Callback | None = getattr(self.message, which) if which else None
+        return found
+
+    @property
+    def assets(self) -> list[Asset]:
+        """What it made, in order."""
+        return [_asset(to_spec_dict(found)) for found in self.callback.assets] if self.callback else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """The job as the specification's JSON."""
+        return to_spec_dict(self.message)
+
+
+def answer(callback: chat_pb2.ChatCallback) -> Answer:
+    """The answer that a chat callback carries."""
+    found = callback.assets[0]
+    finish = chat_pb2.ChatFinishReason.Name(found.metadata.finish_reason)
+    return Answer(
+        text=found.content,
+        tokens=found.metadata.tokens_generated,
+        finish_reason=enum_word("ChatFinishReason", finish),
+        model=found.metadata.model_name,
+        job_id=callback.job_id,
+        callback=callback,
+    )
+
+
+def _asset(plain: dict[str, Any]) -> Asset:
+    text = {name: plain.get(name, "") for name in ("type", "key", "url", "content")}
+    return Asset(**text, metadata=plain.get("metadata", {}))

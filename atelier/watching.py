@@ -1,0 +1,47 @@
+"""Following a job over broken connections, without gap or double."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from atelier.errors import Cancelled, DatabaseUnavailable, Draining, EdgeUnreachable, translated
+from atelier.events import Ended, Event, from_message
+
+# How long an edge may be away; one that restarts needs a few seconds.
+PATIENCE_SECONDS = 60.0
+PAUSES_SECONDS = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2)
+# An edge that stops ends its streams with one of these; the job goes on without it.
+BROKEN = (EdgeUnreachable, Draining, DatabaseUnavailable, Cancelled)
+
+
+async def follow(attach: Callable[[int], Any], after: int, address: str) -> AsyncIterator[Event]:
+    """Yields events until the job has ended. `attach(sequence)` opens a stream of what comes after it.
+
+    Raises what the stream raised if it cannot be opened again for a minute.
+    """
+    last, failures, alive = after, 0, time.monotonic()
+    while True:
+        try:
+            async for message in _messages(attach(last), address):
+                failures, alive = 0, time.monotonic()
+                if message.WhichOneof("message") == "event":
+                    last = message.event.sequence
+                    event = from_message(message.event)
+                    yield event
+                    if isinstance(event, Ended):
+                        return
+        except BROKEN:
+            if time.monotonic() - alive > PATIENCE_SECONDS:
+                raise
+        await asyncio.sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS) - 1)])
+        failures += 1
+
+
+async def _messages(call: Any, address: str) -> AsyncIterator[Any]:
+    try:
+        with translated(address):
+            async for message in call:
+                yield message
+    finally:
+        call.cancel()

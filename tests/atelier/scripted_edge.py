@@ -1,0 +1,203 @@
+"""An edge that answers from a script: a real gRPC server at the edge's contract, without a database or a worker."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+
+import grpc
+from google.rpc import status_pb2
+from grpc_status import rpc_status
+
+from shared.errors import TABLE, AssetNotFound, AtelierError, InvalidRequest, JobNotFound, Unauthenticated, to_status
+from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.worker.v1 import worker_pb2
+from shared.validation_schemas import check
+
+TOKEN = "the-developer-token"
+JOB_ID = "sdxl_image_high_1734567890_abc123"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(400_000)
+KEY = f"developer/{JOB_ID}/image_0.png"
+ANSWER = ("Blue ", "light ", "scatters.")
+
+
+@dataclass
+class Script:
+    """What the edge does. A test changes it before it calls."""
+
+    steps: int = 4
+    failure: AtelierError | None = None
+    """How the job ends, if not well."""
+    refusals: list[AtelierError] = field(default_factory=list)
+    """Raised by the next calls of SubmitJob, one each."""
+    breaks: list[tuple[int, grpc.StatusCode]] = field(default_factory=list)
+    """Where the next watches break: after the event with this sequence number, with this code and no details."""
+    bytes: bytes = PNG
+    hold: threading.Event | None = None
+    """What the watch waits for before the last event."""
+    submitted: list[edge_pb2.SubmitJobRequest] = field(default_factory=list)
+    chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
+    watched: list[int] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    arrived: threading.Event = field(default_factory=threading.Event)
+    """Set when a job was submitted."""
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """Set when a client left a chat before its end."""
+
+    def job(self) -> edge_pb2.Job:
+        """The job in its final state."""
+        job = edge_pb2.Job(id=JOB_ID, type="sdxl_image_high", user_id="developer", last_sequence=self.steps + 3)
+        job.status = job_pb2.JOB_STATUS_FAILED if self.failure else job_pb2.JOB_STATUS_COMPLETED
+        if self.failure:
+            job.error.reason = reason(self.failure)
+            job.error.message = self.failure.message
+            return job
+        asset = sdxl_pb2.SdxlAsset(type=job_pb2.ASSET_TYPE_IMAGE, url=f"http://127.0.0.1:1/{KEY}?signature=x", key=KEY)
+        asset.metadata.seed = 0
+        asset.metadata.sha256 = hashlib.sha256(PNG).hexdigest()
+        job.sdxl_callback.CopyFrom(sdxl_pb2.SdxlCallback(job_id=JOB_ID, worker_id="sdxl_worker_001", assets=[asset]))
+        return job
+
+    def events(self) -> list[edge_pb2.JobEvent]:
+        """Queued, processing, one progress for each step, the end."""
+        events = [edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED)]
+        events.append(edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_PROCESSING))
+        for step in range(1, self.steps + 1):
+            progress = job_pb2.Progress(phase=job_pb2.PHASE_DENOISING, step=step, total_steps=self.steps)
+            progress.remaining_seconds = float(self.steps - step)
+            events.append(edge_pb2.JobEvent(progress=progress))
+        events.append(edge_pb2.JobEvent(ended=self.job()))
+        for sequence, event in enumerate(events, 1):
+            event.sequence = sequence
+            event.time.GetCurrentTime()
+        return events
+
+
+def reason(error: AtelierError) -> job_pb2.ErrorReason:
+    """The reason of an error, as JobError carries it."""
+    return TABLE[type(error)][1]
+
+
+def refuse(context: grpc.ServicerContext, error: AtelierError) -> None:
+    status: status_pb2.Status = to_status(error)
+    context.abort_with_status(rpc_status.to_status(status))
+
+
+class ScriptedEdge(
+    edge_pb2_grpc.JobServiceServicer,
+    edge_pb2_grpc.ChatServiceServicer,
+    edge_pb2_grpc.AssetServiceServicer,
+    edge_pb2_grpc.CatalogServiceServicer,
+    edge_pb2_grpc.FleetServiceServicer,
+):
+    """Serves a script on a free port."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        for name in ("Job", "Chat", "Asset", "Catalog", "Fleet"):
+            getattr(edge_pb2_grpc, f"add_{name}ServiceServicer_to_server")(self, self._server)
+        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(None).wait()
+
+    def SubmitJob(self, request, context):
+        self._let_in(context)
+        if self.script.refusals:
+            refuse(context, self.script.refusals.pop(0))
+        try:
+            check(request)
+        except InvalidRequest as error:
+            refuse(context, error)
+        self.script.submitted.append(request)
+        self.script.arrived.set()
+        return edge_pb2.SubmitJobResponse(job=queued())
+
+    def GetJob(self, request, context):
+        self._let_in(context)
+        self._find(request.job_id, context)
+        return edge_pb2.GetJobResponse(job=self.script.job())
+
+    def ListJobs(self, request, context):
+        self._let_in(context)
+        start = int(request.page_token or 0)
+        jobs = [edge_pb2.Job(id=f"job_{number}", type="chat", status=1) for number in range(start, 150)]
+        page = jobs[: request.page_size]
+        token = str(start + len(page)) if len(page) < len(jobs) else ""
+        return edge_pb2.ListJobsResponse(jobs=page, next_page_token=token)
+
+    def CancelJob(self, request, context):
+        self._let_in(context)
+        self._find(request.job_id, context)
+        self.script.cancelled.append(request.job_id)
+        return edge_pb2.CancelJobResponse(job=edge_pb2.Job(id=request.job_id, status=job_pb2.JOB_STATUS_CANCELLED))
+
+    def WatchJob(self, request, context) -> Iterator[edge_pb2.WatchJobResponse]:
+        self._let_in(context)
+        self._find(request.job_id, context)
+        self.script.watched.append(request.after_sequence)
+        breaks = self.script.breaks.pop(0) if self.script.breaks else None
+        yield edge_pb2.WatchJobResponse(heartbeat=edge_pb2.Heartbeat())
+        for event in self.script.events()[request.after_sequence :]:
+            if event.HasField("ended") and self.script.hold:
+                self.script.hold.wait(20)
+            yield edge_pb2.WatchJobResponse(event=event)
+            if breaks and breaks[0] == event.sequence:
+                if breaks[1] is grpc.StatusCode.OK:
+                    return
+                context.abort(breaks[1], "Socket closed")
+
+    def Chat(self, request, context) -> Iterator[edge_pb2.ChatResponse]:
+        self._let_in(context)
+        self.script.chats.append(request.request)
+        context.add_callback(self.script.abandoned.set)
+        yield edge_pb2.ChatResponse(accepted=edge_pb2.Job(id="chat_1734567890_abc123", type="chat"))
+        for tokens, text in enumerate(ANSWER, 1):
+            yield edge_pb2.ChatResponse(delta=chat_pb2.ChatDelta(text=text, tokens=tokens))
+            if self.script.hold:
+                self.script.hold.wait(20)
+        asset = chat_pb2.ChatAsset(type=job_pb2.ASSET_TYPE_TEXT, content="".join(ANSWER))
+        asset.metadata.tokens_generated = len(ANSWER)
+        asset.metadata.model_name = "SmolLM2-135M-Instruct"
+        asset.metadata.finish_reason = chat_pb2.CHAT_FINISH_REASON_STOP
+        callback = chat_pb2.ChatCallback(job_id="chat_1734567890_abc123", assets=[asset])
+        yield edge_pb2.ChatResponse(callback=callback)
+
+    def DownloadAsset(self, request, context) -> Iterator[edge_pb2.DownloadAssetResponse]:
+        self._let_in(context)
+        if request.key != KEY:
+            refuse(context, AssetNotFound(f"no asset {request.key}"))
+        for start in range(0, len(self.script.bytes), 256 * 1024):
+            yield edge_pb2.DownloadAssetResponse(chunk=self.script.bytes[start : start + 256 * 1024])
+
+    def GetCatalog(self, request, context):
+        self._let_in(context)
+        steps = edge_pb2.Parameter(field="config.steps", type="uint32", default="25", minimum=10, maximum=50)
+        entry = edge_pb2.JobTypeEntry(name="sdxl_image_high", worker_type="sdxl", available=True, parameters=[steps])
+        return edge_pb2.GetCatalogResponse(job_types=[entry], models=[worker_pb2.Model(name="lustify_sdxl")])
+
+    def ListWorkers(self, request, context):
+        self._let_in(context)
+        status = worker_pb2.WatchStatusResponse(slots=1, free_slots=1, accepting=True)
+        description = worker_pb2.WorkerDescription(worker_id="sdxl_worker_001", worker_type="sdxl")
+        worker = edge_pb2.Worker(address="127.0.0.1:1", description=description, status=status)
+        return edge_pb2.ListWorkersResponse(workers=[worker])
+
+    def _let_in(self, context) -> None:
+        if ("authorization", f"Bearer {TOKEN}") not in tuple(context.invocation_metadata()):
+            refuse(context, Unauthenticated("the token is not known"))
+
+    def _find(self, job_id: str, context) -> None:
+        if job_id != JOB_ID:
+            refuse(context, JobNotFound(f"no job {job_id}"))
+
+
+def queued() -> edge_pb2.Job:
+    """The job as it was accepted."""
+    return edge_pb2.Job(id=JOB_ID, type="sdxl_image_high", status=job_pb2.JOB_STATUS_QUEUED)

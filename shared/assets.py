@@ -5,7 +5,9 @@ A key is `{user_id}/{job_id}/{asset_type}_{index}.{extension}`.
 """
 
 import asyncio
+import contextlib
 import hashlib
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +20,7 @@ from obstore.store import from_url
 from shared.errors import AssetNotFound, StorageUnavailable
 
 CHUNK_BYTES = 256 * 1024
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,254}(/[A-Za-z0-9][A-Za-z0-9._@-]{0,254})+")
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class AssetStore:
 
     def __init__(self, url: str) -> None:
         """Raises ValueError, naming the address, if no store can be opened there."""
+        self._cleaning = set[asyncio.Future[None]]()
         parts = urlsplit(url)
         self.bucket = parts.path.rstrip("/").rpartition("/")[2] or parts.netloc
         self.is_local = parts.scheme == "file"
@@ -80,13 +84,16 @@ class AssetStore:
 
     async def put_all(self, user_id: str, job_id: str, files: Sequence[bytes]) -> list[Stored]:
         """Stores the files of one job, numbered in order. All are stored or none is left."""
-        stored: list[Stored] = []
+        stored = [_name(user_id, job_id, index, data) for index, data in enumerate(files)]
+        writing = asyncio.ensure_future(self._put_each(stored, files))
         try:
-            for index, data in enumerate(files):
-                stored.append(await self._put(user_id, job_id, index, data))
+            await asyncio.shield(writing)
         except BaseException:
             # Nobody waits for these any more, and nobody knows their keys: leave nothing behind.
-            await asyncio.shield(self.delete(*(_key(user_id, job_id, i, sniff(f)) for i, f in enumerate(files))))
+            cleaning = asyncio.ensure_future(self._discard(writing, stored))
+            self._cleaning.add(cleaning)
+            cleaning.add_done_callback(self._cleaning.discard)
+            await asyncio.shield(cleaning)
             raise
         return stored
 
@@ -110,7 +117,7 @@ class AssetStore:
     async def size(self, key: str) -> int:
         """Bytes of one object. Raises AssetNotFound."""
         try:
-            return int((await obstore.head_async(self._store, key))["size"])
+            return int((await obstore.head_async(self._store, _known(key)))["size"])
         except (FileNotFoundError, ValueError):
             raise AssetNotFound(f"no asset {key}") from None
         except (BaseError, OSError):
@@ -119,27 +126,40 @@ class AssetStore:
     async def sign(self, key: str, lifetime_seconds: int) -> str:
         """A URL for one object, signed by the bucket itself. A local folder has none."""
         lifetime = timedelta(seconds=lifetime_seconds)
-        return await obstore.sign_async(self._store, "GET", key, lifetime)
+        return await obstore.sign_async(self._store, "GET", _known(key), lifetime)
 
     async def delete(self, *keys: str) -> None:
         """Removes objects; one that is not there is no error."""
         for key in keys:
             try:
-                await obstore.delete_async(self._store, key)
-            except FileNotFoundError:
+                await obstore.delete_async(self._store, _known(key))
+            except (FileNotFoundError, AssetNotFound):
                 continue
             except (BaseError, OSError):
                 raise StorageUnavailable("the asset store could not be written") from None
 
-    async def _put(self, user_id: str, job_id: str, index: int, data: bytes) -> Stored:
-        media = sniff(data)
-        key = _key(user_id, job_id, index, media)
-        try:
-            await obstore.put_async(self._store, key, data)
-        except (BaseError, OSError):
-            raise StorageUnavailable("the asset store could not be written") from None
-        return Stored(key, media, len(data), hashlib.sha256(data).hexdigest())
+    async def _put_each(self, stored: Sequence[Stored], files: Sequence[bytes]) -> None:
+        puts = (obstore.put_async(self._store, one.key, data) for one, data in zip(stored, files, strict=True))
+        ended = await asyncio.gather(*puts, return_exceptions=True)
+        if any(isinstance(outcome, BaseException) for outcome in ended):
+            raise StorageUnavailable("the asset store could not be written")
+
+    async def _discard(self, writing: "asyncio.Future[None]", stored: Sequence[Stored]) -> None:
+        """Deletes files once their writing has ended, for a write that was given up may still land."""
+        await asyncio.wait({writing})
+        for one in stored:
+            with contextlib.suppress(StorageUnavailable):
+                await self.delete(one.key)
 
 
-def _key(user_id: str, job_id: str, index: int, media: Media) -> str:
-    return f"{user_id}/{job_id}/{media.asset_type}_{index}.{media.extension}"
+def _name(user_id: str, job_id: str, index: int, data: bytes) -> Stored:
+    media = sniff(data)
+    key = f"{user_id}/{job_id}/{media.asset_type}_{index}.{media.extension}"
+    return Stored(_known(key), media, len(data), hashlib.sha256(data).hexdigest())
+
+
+def _known(key: str) -> str:
+    """The key, if it is one of ours: plain names joined by slashes, never a way out of the store."""
+    if not KEY.fullmatch(key):
+        raise AssetNotFound(f"no asset {key}")
+    return key

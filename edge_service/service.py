@@ -37,10 +37,13 @@ class Edge:
 
     names = tuple(service.full_name for service in edge_pb2.DESCRIPTOR.services_by_name.values())
 
-    def __init__(self, config: EdgeConfig) -> None:
-        """Opens the HTTP port and the asset store; everything slower happens in `load`."""
+    def __init__(self, config: EdgeConfig, tokens: Tokens | None = None) -> None:
+        """Opens the HTTP port and the asset store; everything slower happens in `load`.
+
+        Without `tokens` one is accepted: the developer's.
+        """
         self._config = config
-        self.guard = Tokens({config.token or developer_token(config.data): DEVELOPER}).guard
+        self.guard = (tokens or Tokens({config.token or developer_token(config.data): DEVELOPER})).guard
         self._assets = AssetStore(config.assets)
         self._http = HttpServer(config.http_listen)
         self._urls = AssetUrls(config.public_base or f"http://{self._http.address}", self._assets)

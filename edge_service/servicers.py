@@ -227,7 +227,9 @@ def _before(token: str) -> tuple[datetime, str] | None:
     if not token:
         return None
     try:
-        created, _, last = base64.urlsafe_b64decode(token.encode()).decode().partition(" ")
-        return datetime.fromisoformat(created), last
+        created, _, last = base64.urlsafe_b64decode(token.encode()).decode("ascii").partition(" ")
+        if not last.isprintable():
+            raise ValueError
+        return datetime.fromisoformat(created).astimezone(UTC), last
     except ValueError:
         raise errors.InvalidRequest(errors.Violation("page_token", "is not one that this service gave")) from None

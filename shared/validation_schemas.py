@@ -18,6 +18,7 @@ from shared.pb.buf.validate import validate_pb2
 
 # Longest value an error message repeats: enough to recognise a number or a word, too little to leak a prompt.
 MAX_SHOWN = 40
+NAMED_FIELD = re.compile(r"(?P<field>[a-z_.]+): (?P<rest>.+)")
 TYPE_WORDS = {
     FieldDescriptor.TYPE_UINT32: "uint32",
     FieldDescriptor.TYPE_UINT64: "uint64",
@@ -51,8 +52,9 @@ def check(message: Message) -> None:
 def _violation(found: Any) -> Violation:
     path = ".".join(_element(element) for element in found.proto.field.elements) if found.proto.field else ""
     message = found.proto.message
-    if not path and ":" in message:
-        path, _, message = message.partition(": ")
+    if named := NAMED_FIELD.match(message):
+        # A rule across fields is found at the message that has it; its text names the field it means.
+        path, message = ".".join(filter(None, (path, named["field"]))), named["rest"]
     return Violation(path, message + _given(found.field_value))
 
 

@@ -1,13 +1,21 @@
 """A real PostgreSQL for every test that needs one: one embedded server a run, one fresh database a test."""
 
+import contextlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
+import grpc
 import psycopg
 import pytest
 
+from edge_service.auth import Tokens
+from edge_service.config import EdgeConfig
 from edge_service.jobs.database import Database, EmbeddedPostgres
+from edge_service.service import Edge
+from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
+from shared.server import Server
+from shared.spec_json import from_spec_dict
 
 numbers = itertools.count()
 
@@ -20,13 +28,18 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[st
     await embedded.stop()
 
 
-@pytest.fixture
-async def database_url(postgres: str) -> str:
-    """The address of an empty database of the test's own."""
+async def new_database(postgres: str) -> str:
+    """The address of an empty database."""
     name = f"test_{next(numbers)}"
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
         await connection.execute(f"CREATE DATABASE {name}".encode())
     return postgres.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+async def database_url(postgres: str) -> str:
+    """The address of an empty database of the test's own."""
+    return await new_database(postgres)
 
 
 @pytest.fixture
@@ -36,3 +49,86 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.open(database_url)
     yield opened
     await opened.close()
+
+
+ANN, BOB = "token-of-ann", "token-of-bob"
+
+
+class Calls:
+    """The edge's stubs, each call with one caller's token."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
+        self.metadata = (("authorization", f"Bearer {token}"),)
+        self.jobs = edge_pb2_grpc.JobServiceStub(channel)
+        self.chat = edge_pb2_grpc.ChatServiceStub(channel)
+        self.assets = edge_pb2_grpc.AssetServiceStub(channel)
+        self.catalog = edge_pb2_grpc.CatalogServiceStub(channel)
+        self.fleet = edge_pb2_grpc.FleetServiceStub(channel)
+
+    async def submit(self, **fields: object) -> edge_pb2.Job:
+        """Submits a job given in the specification's JSON: `submit(sdxl={...})`."""
+        request = from_spec_dict(edge_pb2.SubmitJobRequest, fields)
+        return (await self.jobs.SubmitJob(request, metadata=self.metadata)).job
+
+    async def get(self, job_id: str) -> edge_pb2.Job:
+        return (await self.jobs.GetJob(edge_pb2.GetJobRequest(job_id=job_id), metadata=self.metadata)).job
+
+    async def cancel(self, job_id: str) -> edge_pb2.Job:
+        return (await self.jobs.CancelJob(edge_pb2.CancelJobRequest(job_id=job_id), metadata=self.metadata)).job
+
+    async def watch(self, job_id: str, after: int = 0) -> AsyncIterator[edge_pb2.JobEvent]:
+        request = edge_pb2.WatchJobRequest(job_id=job_id, after_sequence=after)
+        async for message in self.jobs.WatchJob(request, metadata=self.metadata):
+            if message.HasField("event"):
+                yield message.event
+
+    async def ended(self, job_id: str) -> edge_pb2.Job:
+        """Watches a job to its end."""
+        last = [event async for event in self.watch(job_id)][-1]
+        return last.ended
+
+
+StartEdge = Callable[..., Awaitable[Server]]
+
+
+async def started_edge(url: str, folder: Path, workers: Sequence[str] = ()) -> Server:
+    """A running edge on a database, with its files in a folder."""
+    config = EdgeConfig(
+        listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=folder / "data", database_url=url,
+        assets=(folder / "user-library").as_uri(), workers=",".join(workers), drain_seconds=1,
+    )  # fmt: skip
+    server = Server(Edge(config, Tokens({ANN: "ann", BOB: "bob"})), config)
+    await server.start()
+    return server
+
+
+@pytest.fixture
+async def start_edge(database_url: str, tmp_path: Path) -> AsyncIterator[StartEdge]:
+    """Starts edge replicas on the test's database: `server = await start_edge(workers=[address])`."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(workers: Sequence[str] = ()) -> Server:
+            server = await started_edge(database_url, tmp_path, workers)
+            stack.push_async_callback(server.stop)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+async def channel(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to an edge without workers, shared by the tests that leave it as it is but for jobs in its queue."""
+    server = await started_edge(await new_database(postgres), tmp_path_factory.mktemp("edge"))
+    async with grpc.aio.insecure_channel(server.address) as opened:
+        yield opened
+    await server.stop()
+
+
+@pytest.fixture
+def ann(channel: grpc.aio.Channel) -> Calls:
+    return Calls(channel, ANN)
+
+
+@pytest.fixture
+def bob(channel: grpc.aio.Channel) -> Calls:
+    return Calls(channel, BOB)

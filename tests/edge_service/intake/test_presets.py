@@ -36,7 +36,9 @@ def test_wan_job_types_have_the_numbers_of_the_specification(type_name, steps, g
     assert (job.config.width, job.config.height, job.sampling.flow_shift) == (480, 832, 5.0)
 
 
-@pytest.mark.parametrize(("type_name", "steps", "guidance"), [("sdxl_image_fast", 15, 6.0), ("sdxl_image_high", 25, 7.5)])
+@pytest.mark.parametrize(
+    ("type_name", "steps", "guidance"), [("sdxl_image_fast", 15, 6.0), ("sdxl_image_high", 25, 7.5)]
+)
 def test_image_job_types_have_the_numbers_of_the_specification(type_name, steps, guidance):
     job = fill(from_spec_dict(sdxl_pb2.SdxlJob, {"type": type_name, "prompt": "a fox"}), "").job
     assert (job.config.steps, job.config.guidance_scale, job.config.resolution) == (steps, guidance, "1024x1024")
@@ -106,7 +108,7 @@ def test_seeds_of_ones_own_must_be_one_per_image():
 
 @pytest.mark.parametrize("preset", ["video_fast", "nonsense"])
 def test_a_preset_that_does_not_fit_is_refused_by_name(preset):
-    with pytest.raises(InvalidRequest, match=f"preset: must be one of sdxl_image_fast, sdxl_image_high, got '{preset}'"):
+    with pytest.raises(InvalidRequest, match=f"preset: must be one of sdxl_image_fast, .*, got '{preset}'"):
         fill(image(), preset)
 
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from shared import telemetry
 from shared.config import ServiceConfig
+from shared.errors import AtelierError, ModelUnusable
 from shared.interceptors import Guard, Interceptor
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class Service(Protocol):
         """Takes no new work from now on."""
 
     async def close(self) -> None:
-        """Frees everything after the last call has ended."""
+        """Frees everything after the last call has ended, or after `load` has failed."""
 
 
 class Server:
@@ -120,7 +122,10 @@ def run(service: Service, config: ServiceConfig) -> None:
     """Serves until SIGTERM or SIGINT, then drains. The last line of every `__main__`."""
     telemetry.start_logging(config.log_level, config.log_format)
     with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_run(service, config))
+        try:
+            uvloop.run(_run(service, config))
+        except (ModelUnusable, AtelierError) as error:
+            sys.exit(str(error))  # what is missing or broken, in one line
 
 
 async def _run(service: Service, config: ServiceConfig) -> None:
@@ -128,13 +133,14 @@ async def _run(service: Service, config: ServiceConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     server = Server(service, config)
-    starting = asyncio.ensure_future(server.start())
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if starting.done():
-        starting.result()
-        await stop.wait()
-    starting.cancel()
-    log.info("draining", extra={"seconds": config.drain_seconds})
-    await server.stop()
+    starting, stopping = asyncio.ensure_future(server.start()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+        await stopping
+        log.info("draining", extra={"seconds": config.drain_seconds})
+    finally:
+        starting.cancel()
+        await server.stop()
     log.info("stopped")

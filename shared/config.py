@@ -8,28 +8,56 @@ import sys
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.assets import AssetStore
+
 PREFIX = "ATELIER_"
+MAX_PORT = 65535
+
+
+def _library_in_home() -> str:
+    return (Path.home() / ".local/share/atelier/user-library").as_uri()
 
 
 class ServiceConfig(BaseSettings):
     """What every service is told."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="ignore", cli_kebab_case=True, cli_avoid_json=True
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="ignore",
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_implicit_flags=True,
     )
 
     listen: str = Field("127.0.0.1:0", description="Address to serve gRPC on, host:port; port 0 takes a free one.")
     address_file: str = Field("", description="File to write the bound address to once the port is open.")
     assets: str = Field(
-        default_factory=lambda: (Path.home() / ".local/share/atelier/user-library").as_uri(),
-        description="Asset store: file:///folder/bucket, s3://bucket, gs://bucket or az://container.",
+        default_factory=_library_in_home,
+        description="Asset store: file:///folder/bucket, s3://bucket, gs://bucket or az://container."
+        " [default: ~/.local/share/atelier/user-library]",
+        validate_default=True,
     )
     log_level: str = Field("info", description="debug, info, warning or error.", pattern="^(debug|info|warning|error)$")
     log_format: str = Field("json", description="json, one object a line, or text for people.", pattern="^(json|text)$")
     drain_seconds: float = Field(30, ge=0, description="Longest time running work may take after SIGTERM.")
+
+    @field_validator("listen")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if not (host and port.isdecimal() and int(port) <= MAX_PORT):  # gRPC takes port 65536 for port 0
+            raise ValueError(f"must be host:port with a port of 0 to {MAX_PORT}")
+        return address
+
+    @field_validator("assets")
+    @classmethod
+    def _is_a_store(cls, url: str) -> str:
+        AssetStore(url)
+        return url
 
 
 class WorkerServiceConfig(ServiceConfig):
@@ -63,5 +91,6 @@ def load(cls: type[C], service: str, arguments: list[str] | None = None) -> C:
 def _stop(error: ValidationError) -> NoReturn:
     for mistake in error.errors():
         name = ".".join(str(part) for part in mistake["loc"]).upper()
-        print(f"{PREFIX}{name}: {mistake['msg']}, got {mistake['input']!r}", file=sys.stderr)  # noqa: T201
+        given = "" if mistake["type"] == "missing" else f", got {mistake['input']!r}"
+        print(f"{PREFIX}{name}: {mistake['msg']}{given}", file=sys.stderr)  # noqa: T201
     sys.exit(2)

@@ -1,6 +1,7 @@
 """Fixtures that every test folder may use: real servers on free ports, an empty asset store, readable statuses."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from shared.config import ServiceConfig
 from shared.server import Server, Service
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> None:
+    """Whoever runs the tests may have configured a service of their own."""
+    for name in [name for name in os.environ if name.startswith("ATELIER_")]:
+        del os.environ[name]
 
 
 @pytest.fixture
@@ -27,12 +35,12 @@ def assets(tmp_path: Path) -> AssetStore:
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     """Starts services on free ports and stops them after the test: `channel = await serve(service, config)`."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(service: Service, config: ServiceConfig | None = None) -> grpc.aio.Channel:
-            server = Server(service, config or ServiceConfig(drain_seconds=5))
+            server = Server(service, config or ServiceConfig(assets=tmp_path.as_uri(), drain_seconds=5))
             stack.push_async_callback(server.stop)
             await server.start()
             return await stack.enter_async_context(grpc.aio.insecure_channel(server.address))

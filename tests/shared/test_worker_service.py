@@ -1,0 +1,102 @@
+"""What every worker tells the edge about itself: Describe and the pushed status. Real server, real stub."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from shared.errors import Draining, NotImplementedYet, from_rpc_error
+from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from shared.slots import Slots
+from shared.worker_configs import Model, WorkerConfig
+from shared.worker_service import WorkerServicer
+from tests.conftest import Serve
+from tests.shared.stand_in import StandIn
+
+CONFIG = WorkerConfig(
+    worker_id="sdxl_worker_001",
+    worker_type="sdxl",
+    job_types=("sdxl_image_fast", "sdxl_image_high"),
+    models=(Model("sdxl", "tiny-sdxl", ("compel",), size_multiple=8, min_side=64, max_pixels=1 << 20),),
+    slots=2,
+    device="cpu",
+    dtype="float32",
+)
+
+
+class Worker(StandIn):
+    """Serves the real WorkerServicer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slots = Slots(2, 1)
+        self.servicer = WorkerServicer(self.slots, lambda: (7, 80))
+
+    def register(self, server: grpc.aio.Server) -> None:
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(self.servicer, server)
+
+    def drain(self) -> None:
+        self.slots.drain()
+
+
+@pytest.fixture
+async def worker(serve: Serve) -> AsyncIterator[Any]:
+    """A worker and its stub, as `worker.stub`."""
+    worker: Any = Worker()
+    worker.stub = worker_pb2_grpc.WorkerServiceStub(await serve(worker))
+    yield worker
+
+
+async def test_a_worker_describes_itself_once_it_has_loaded(worker: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await worker.stub.Describe(worker_pb2.DescribeRequest())
+    assert isinstance(from_rpc_error(refused.value), Draining)
+    worker.servicer.config = CONFIG
+    described = (await worker.stub.Describe(worker_pb2.DescribeRequest())).worker
+    assert (described.worker_id, described.worker_type, described.slots) == ("sdxl_worker_001", "sdxl", 2)
+    assert list(described.job_types) == ["sdxl_image_fast", "sdxl_image_high"]
+    [model] = described.models
+    assert (model.name, model.real_name, list(model.capabilities)) == ("sdxl", "tiny-sdxl", ["compel"])
+    assert (model.size_multiple, model.min_side, model.max_pixels) == (8, 64, 1 << 20)
+    assert described.version
+
+
+async def test_every_change_is_pushed_at_once(worker: Any) -> None:
+    statuses = worker.stub.WatchStatus(worker_pb2.WatchStatusRequest())
+
+    async def next_status() -> tuple[int, bool, list[str]]:
+        status = await asyncio.wait_for(statuses.read(), 1)
+        return status.free_slots, status.accepting, list(status.loaded_models)
+
+    assert await next_status() == (2, False, [])
+    worker.servicer.config = CONFIG
+    worker.slots.accept()
+    assert await next_status() == (2, True, ["sdxl"])
+    async with worker.slots.hold():
+        while (await next_status())[0] != 1:  # entering is two changes, and only the last counts
+            pass
+    assert await next_status() == (2, True, ["sdxl"])
+    worker.slots.drain()
+    assert await next_status() == (2, False, ["sdxl"])
+    assert await statuses.read() is grpc.aio.EOF
+
+
+async def test_the_memory_of_the_device_is_reported(worker: Any) -> None:
+    status = await worker.stub.WatchStatus(worker_pb2.WatchStatusRequest()).read()
+    assert (status.device_memory_used_mb, status.device_memory_total_mb, status.slots) == (7, 80, 2)
+
+
+async def test_a_quiet_worker_still_shows_that_it_lives(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.worker_service.HEARTBEAT_SECONDS", 0.05)
+    statuses = worker.stub.WatchStatus(worker_pb2.WatchStatusRequest())
+    for _ in range(4):
+        await asyncio.wait_for(statuses.read(), 1)
+
+
+@pytest.mark.parametrize("rpc", ["LoadModel", "UnloadModel"])
+async def test_what_a_later_version_fills_says_so(worker: Any, rpc: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await getattr(worker.stub, rpc)(getattr(worker_pb2, f"{rpc}Request")(name="sdxl"))
+    assert isinstance(from_rpc_error(refused.value), NotImplementedYet)

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from shared.config import ServiceConfig
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
-from shared.server import Server
+from shared.server import Server, write_address
 from tests.conftest import Serve
 from tests.shared.stand_in import Context, StandIn
 
@@ -35,16 +35,16 @@ async def health(channel: grpc.aio.Channel, service: str = "") -> int:
 
 
 async def test_health_is_serving_only_after_the_model_has_loaded(config: ServiceConfig) -> None:
-    loaded = asyncio.Event()
+    loading, loaded = asyncio.Event(), asyncio.Event()
 
     async def load() -> None:
+        loading.set()
         await loaded.wait()
 
     server = Server(StandIn(load=load), config)
     starting = asyncio.create_task(server.start())
-    while not Path(config.address_file).exists():
-        await asyncio.sleep(0.01)
-    async with grpc.aio.insecure_channel(Path(config.address_file).read_text()) as channel:
+    await loading.wait()
+    async with grpc.aio.insecure_channel(server.address) as channel:
         assert [await health(channel, name) for name in ("", StandIn.names[0])] == [NOT_SERVING] * 2
         loaded.set()
         await starting
@@ -59,12 +59,13 @@ async def test_reflection_names_the_service(serve: Serve) -> None:
     assert names >= {"atelier.worker.v1.WorkerService", "grpc.health.v1.Health"}
 
 
-async def test_the_address_file_holds_what_answers(config: ServiceConfig) -> None:
-    server = Server(StandIn(), config)
-    await server.start()
-    assert Path(config.address_file).read_text() == server.address
-    assert [path.name for path in Path(config.address_file).parent.iterdir()] == ["address"]
-    await server.stop()
+def test_the_address_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "address").write_text("127.0.0.1:1")
+    with (tmp_path / "address").open() as reader:
+        write_address(str(tmp_path / "address"), "127.0.0.1:2")
+        assert reader.read() == "127.0.0.1:1"
+    assert (tmp_path / "address").read_text() == "127.0.0.1:2"
+    assert [path.name for path in tmp_path.iterdir()] == ["address"]
 
 
 async def test_two_servers_never_share_a_port(config: ServiceConfig) -> None:

@@ -1,7 +1,6 @@
 """What every worker tells the edge about itself: Describe and the pushed status. Real server, real stub."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -42,11 +41,11 @@ class Worker(StandIn):
 
 
 @pytest.fixture
-async def worker(serve: Serve) -> AsyncIterator[Any]:
+async def worker(serve: Serve) -> Any:
     """A worker and its stub, as `worker.stub`."""
     worker: Any = Worker()
     worker.stub = worker_pb2_grpc.WorkerServiceStub(await serve(worker))
-    yield worker
+    return worker
 
 
 async def test_a_worker_describes_itself_once_it_has_loaded(worker: Any) -> None:

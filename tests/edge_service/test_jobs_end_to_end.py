@@ -1,0 +1,312 @@
+"""Jobs through a real edge, a real PostgreSQL and a real chat worker; only the engine is a stand-in one can steer."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import grpc
+import pytest
+
+from chat_service.config import ChatConfig
+from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
+from chat_service.servicer import ChatWorker
+from edge_service.jobs import dispatcher, leases
+from shared.errors import EngineFailed, from_rpc_error
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.server import Server
+from shared.spec_json import from_spec_dict
+from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
+
+
+class SteeredEngine:
+    """Says the words of the last message, one a token. Stops at "wait" until released, fails at "fail"."""
+
+    models = (LoadedModel("qwen_instruct", "steered", 1000), LoadedModel("qwen_base", "steered", 1000))
+    device, dtype = "cpu", "float32"
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.requests: list[TextRequest] = []
+        self.running = 0
+
+    async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
+        self.requests.append(request)
+        self.running += 1
+        try:
+            words = request.messages[-1].content.split()
+            for count, word in enumerate(words, 1):
+                if word == "wait":
+                    await self.released.wait()
+                if word == "fail":
+                    raise EngineFailed("the engine failed")
+                yield Delta(f"{word} ", count)
+            yield Finished("stop", len(words), 1, 0.1, 0.1)
+        finally:
+            self.running -= 1
+
+    def vram_used_mb(self) -> int:
+        return 0
+
+    def device_memory_mb(self) -> tuple[int, int]:
+        return 0, 0
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def engine() -> SteeredEngine:
+    return SteeredEngine()
+
+
+async def started_worker(engine: SteeredEngine, listen: str = "127.0.0.1:0", slots: int = 1) -> Server:
+    config = ChatConfig(model="none", listen=listen, slots=slots, waiting=0, drain_seconds=0)
+    server = Server(ChatWorker(config, lambda _: engine), config)
+    await server.start()
+    return server
+
+
+@pytest.fixture
+async def worker(engine: SteeredEngine) -> AsyncIterator[Server]:
+    server = await started_worker(engine)
+    yield server
+    await server.stop()
+
+
+async def connected(server: Server, token: str, stack: contextlib.AsyncExitStack) -> Calls:
+    channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
+    calls = Calls(channel, token)
+    request = edge_pb2.ListWorkersRequest()
+    async with asyncio.timeout(10):
+        while not any(
+            w.HasField("status") for w in (await calls.fleet.ListWorkers(request, metadata=calls.metadata)).workers
+        ):
+            await asyncio.sleep(0.02)
+    return calls
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
+    async with contextlib.AsyncExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def ann(start_edge: StartEdge, worker: Server, stack: contextlib.AsyncExitStack) -> Calls:
+    return await connected(await start_edge([worker.address]), ANN, stack)
+
+
+def says(text: str) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def turn(text: str) -> edge_pb2.ChatRequest:
+    return edge_pb2.ChatRequest(request=from_spec_dict(type(edge_pb2.ChatRequest().request), says(text)))
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_runs_and_tells_its_whole_story(ann: Calls):
+    job = await ann.submit(chat=says("red fox in snow"))
+    assert job.status == job_pb2.JOB_STATUS_QUEUED
+    events = [event async for event in ann.watch(job.id)]
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert [event.status for event in events[:2]] == [job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_PROCESSING]
+    assert "".join(event.delta.text for event in events if event.HasField("delta")) == "red fox in snow "
+    ended = events[-1].ended
+    assert ended.status == job_pb2.JOB_STATUS_COMPLETED
+    assert ended.chat_callback.assets[0].content == "red fox in snow "
+    assert ended.chat_callback.job_id == job.id
+    assert ended == (await ann.get(job.id))
+
+
+async def test_what_reaches_the_engine_is_complete_and_as_asked(ann: Calls, engine: SteeredEngine):
+    job = await ann.submit(chat=says("hi") | {"temperature": 0, "max_tokens": 100})
+    await ann.ended(job.id)
+    asked = engine.requests[0]
+    assert (asked.temperature, asked.max_tokens, asked.top_p, asked.model) == (0.0, 100, 0.9, "qwen_instruct")
+    assert [(turn.role, turn.content) for turn in asked.messages] == [("user", "hi")]
+
+
+async def test_a_watch_can_be_left_and_resumed_without_gap_or_double(ann: Calls, engine: SteeredEngine):
+    job = await ann.submit(chat=says("one two wait three"))
+    first = []
+    async for event in ann.watch(job.id):
+        first.append(event)
+        if event.HasField("delta") or len(first) == 3:
+            break
+    engine.released.set()
+    rest = [event async for event in ann.watch(job.id, first[-1].sequence)]
+    everything = [event async for event in ann.watch(job.id)]
+    assert [event.sequence for event in first + rest] == [event.sequence for event in everything]
+    assert rest[-1].HasField("ended")
+
+
+async def test_a_watch_resumed_after_the_end_ends(ann: Calls):
+    job = await ann.submit(chat=says("hi"))
+    last = (await ann.ended(job.id)).last_sequence
+    assert [event async for event in ann.watch(job.id, last)] == []
+
+
+async def test_cancelling_a_running_job_stops_the_engine_and_is_final(ann: Calls, engine: SteeredEngine):
+    job = await ann.submit(chat=says("wait for ever"))
+    await until(lambda: engine.running)
+    told = await ann.cancel(job.id)
+    await until(lambda: not engine.running)
+    assert told.status == job_pb2.JOB_STATUS_CANCELLED
+    assert (await ann.ended(job.id)).status == job_pb2.JOB_STATUS_CANCELLED
+    after = await ann.submit(chat=says("next"))
+    assert (await ann.ended(after.id)).status == job_pb2.JOB_STATUS_COMPLETED
+
+
+async def test_cancelling_a_queued_job_keeps_it_from_the_engine(ann: Calls, engine: SteeredEngine):
+    running = await ann.submit(chat=says("wait"))
+    await until(lambda: engine.running)
+    queued = await ann.submit(chat=says("never"))
+    assert (await ann.get(queued.id)).queue_position == 1
+    assert (await ann.cancel(queued.id)).status == job_pb2.JOB_STATUS_CANCELLED
+    engine.released.set()
+    await ann.ended(running.id)
+    assert [request.messages[-1].content for request in engine.requests] == ["wait"]
+
+
+async def test_an_engine_that_fails_fails_the_job_with_its_reason(ann: Calls):
+    job = await ann.ended((await ann.submit(chat=says("fail"))).id)
+    assert (job.status, job.error.reason) == (job_pb2.JOB_STATUS_FAILED, job_pb2.ERROR_REASON_ENGINE_FAILED)
+    assert job.attempts[0].error.reason == job_pb2.ERROR_REASON_ENGINE_FAILED
+    assert len(job.attempts) == 1
+
+
+async def test_a_deadline_reaches_the_engine(ann: Calls, engine: SteeredEngine):
+    job = await ann.submit(chat=says("wait"), deadline="1s")
+    ended = await ann.ended(job.id)
+    assert (ended.status, ended.error.reason) == (job_pb2.JOB_STATUS_EXPIRED, job_pb2.ERROR_REASON_DEADLINE_EXCEEDED)
+    await until(lambda: not engine.running)
+
+
+async def test_a_worker_that_dies_costs_the_job_an_attempt_and_not_its_life(
+    ann: Calls, engine: SteeredEngine, worker: Server
+):
+    job = await ann.submit(chat=says("wait"))
+    await until(lambda: engine.running)
+    await worker.stop()
+    engine.released.set()
+    again = await started_worker(engine, worker.address)
+    ended = await ann.ended(job.id)
+    await again.stop()
+    assert ended.status == job_pb2.JOB_STATUS_COMPLETED
+    assert [attempt.error.reason for attempt in ended.attempts][-1] == job_pb2.ERROR_REASON_UNSPECIFIED
+
+
+async def test_a_job_waits_for_a_worker_that_comes_later(
+    start_edge: StartEdge, engine: SteeredEngine, stack: contextlib.AsyncExitStack
+):
+    placeholder = await started_worker(engine)
+    await placeholder.stop()
+    channel = await stack.enter_async_context(
+        grpc.aio.insecure_channel((await start_edge([placeholder.address])).address)
+    )
+    ann = Calls(channel, ANN)
+    job = await ann.submit(chat=says("hi"))
+    late = await started_worker(engine, placeholder.address)
+    assert (await ann.ended(job.id)).status == job_pb2.JOB_STATUS_COMPLETED
+    await late.stop()
+
+
+async def test_an_edge_that_stops_gives_its_jobs_back_and_another_goes_on(
+    start_edge: StartEdge, worker: Server, engine: SteeredEngine, stack: contextlib.AsyncExitStack
+):
+    first = await start_edge([worker.address])
+    ann = await connected(first, ANN, stack)
+    job = await ann.submit(chat=says("wait"))
+    await until(lambda: engine.running)
+    await first.stop()
+    engine.released.set()
+    second = await connected(await start_edge([worker.address]), ANN, stack)
+    ended = await second.ended(job.id)
+    assert ended.status == job_pb2.JOB_STATUS_COMPLETED
+    assert len(ended.attempts) == 1  # the attempt that the edge gave back does not count
+
+
+async def test_a_job_whose_edge_died_is_taken_over(
+    start_edge: StartEdge, worker: Server, engine: SteeredEngine, stack: contextlib.AsyncExitStack, monkeypatch
+):
+    monkeypatch.setattr(leases, "LEASE", "interval '1 second'")
+    monkeypatch.setattr(dispatcher, "RENEW_SECONDS", 60.0)  # as if the process were dead
+    ann = await connected(await start_edge([worker.address]), ANN, stack)
+    job = await ann.submit(chat=says("wait"))
+    await until(lambda: engine.running)
+    async with asyncio.timeout(10):
+        while not (await ann.get(job.id)).attempts[0].HasField("ended"):
+            await asyncio.sleep(0.1)
+    monkeypatch.setattr(leases, "LEASE", "interval '10 seconds'")
+    engine.released.set()
+    ended = await ann.ended(job.id)
+    assert ended.status == job_pb2.JOB_STATUS_COMPLETED
+    assert ended.attempts[0].error.reason == job_pb2.ERROR_REASON_WORKER_LOST
+
+
+async def test_a_chat_turn_streams_and_is_recorded_as_a_job(ann: Calls):
+    events = [event async for event in ann.chat.Chat(turn("red fox"), metadata=ann.metadata)]
+    assert events[0].HasField("accepted")
+    assert [event.delta.text for event in events if event.HasField("delta")] == ["red ", "fox "]
+    assert events[-1].callback.assets[0].content == "red fox "
+    job = await ann.get(events[0].accepted.id)
+    assert (job.status, job.type) == (job_pb2.JOB_STATUS_COMPLETED, "chat_turn")
+    assert job.chat_callback == events[-1].callback
+
+
+async def test_a_chat_turn_without_a_worker_is_told_at_once(start_edge: StartEdge, stack: contextlib.AsyncExitStack):
+    channel = await stack.enter_async_context(grpc.aio.insecure_channel((await start_edge()).address))
+    ann = Calls(channel, ANN)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        async for _ in ann.chat.Chat(turn("hi"), metadata=ann.metadata):
+            pass
+    assert failure.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert type(from_rpc_error(failure.value)).__name__ == "NoWorker"
+
+
+async def test_a_caller_who_leaves_a_chat_stops_the_engine(ann: Calls, engine: SteeredEngine):
+    call = ann.chat.Chat(turn("one wait"), metadata=ann.metadata)
+    job_id = (await call.read()).accepted.id
+    await until(lambda: engine.running)
+    call.cancel()
+    await until(lambda: not engine.running)
+    assert (await ann.ended(job_id)).status == job_pb2.JOB_STATUS_CANCELLED
+
+
+async def test_cancelling_a_chat_turn_ends_it_for_its_caller(ann: Calls, engine: SteeredEngine):
+    call = ann.chat.Chat(turn("one wait"), metadata=ann.metadata)
+    job_id = (await call.read()).accepted.id
+    await until(lambda: engine.running)
+    await ann.cancel(job_id)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    assert failure.value.code() == grpc.StatusCode.CANCELLED
+    await until(lambda: not engine.running)
+
+
+async def test_bob_sees_nothing_of_anns(ann: Calls, start_edge: StartEdge, worker: Server, stack):
+    job = await ann.submit(chat=says("secret"))
+    await ann.ended(job.id)
+    bob = await connected(await start_edge([worker.address]), BOB, stack)
+    listed = await bob.jobs.ListJobs(edge_pb2.ListJobsRequest(), metadata=bob.metadata)
+    assert list(listed.jobs) == []
+    for call in (bob.get(job.id), bob.cancel(job.id), bob.ended(job.id)):
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call
+        assert failure.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_no_log_line_holds_a_prompt_an_answer_or_a_token(ann: Calls, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("DEBUG")
+    await ann.ended((await ann.submit(chat=says("xylophone"))).id)
+    assert "job started" in caplog.text
+    everything = caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    assert "xylophone" not in everything
+    assert ANN not in everything

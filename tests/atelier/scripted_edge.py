@@ -25,6 +25,14 @@ KEY = f"developer/{JOB_ID}/image_0.png"
 ANSWER = ("Blue ", "light ", "scatters.")
 
 
+def one_worker() -> edge_pb2.ListWorkersResponse:
+    """An image worker that takes work."""
+    status = worker_pb2.WatchStatusResponse(slots=1, free_slots=1, accepting=True)
+    description = worker_pb2.WorkerDescription(worker_id="sdxl_worker_001", worker_type="sdxl")
+    worker = edge_pb2.Worker(address="127.0.0.1:1", description=description, status=status)
+    return edge_pb2.ListWorkersResponse(workers=[worker])
+
+
 @dataclass
 class Script:
     """What the edge does. A test changes it before it calls."""
@@ -39,6 +47,7 @@ class Script:
     bytes: bytes = PNG
     hold: threading.Event | None = None
     """What the watch waits for before the last event."""
+    workers: edge_pb2.ListWorkersResponse = field(default_factory=one_worker)
     submitted: list[edge_pb2.SubmitJobRequest] = field(default_factory=list)
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
     watched: list[int] = field(default_factory=list)
@@ -184,10 +193,7 @@ class ScriptedEdge(
 
     def ListWorkers(self, request, context):
         self._let_in(context)
-        status = worker_pb2.WatchStatusResponse(slots=1, free_slots=1, accepting=True)
-        description = worker_pb2.WorkerDescription(worker_id="sdxl_worker_001", worker_type="sdxl")
-        worker = edge_pb2.Worker(address="127.0.0.1:1", description=description, status=status)
-        return edge_pb2.ListWorkersResponse(workers=[worker])
+        return self.script.workers
 
     def _let_in(self, context) -> None:
         if ("authorization", f"Bearer {TOKEN}") not in tuple(context.invocation_metadata()):

@@ -1,0 +1,29 @@
+"""The commands, assembled."""
+
+import typer
+
+from atelier.cli import doctor, house, looking, making
+
+app = typer.Typer(
+    name="atelier",
+    help="Images, videos and chat from your own machines. Start with `atelier demo`, or `atelier up`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+COMMANDS = (
+    house.demo,
+    house.up,
+    house.models,
+    doctor.doctor,
+    making.image,
+    making.video,
+    making.chat,
+    making.submit,
+    looking.jobs,
+    looking.watch,
+    looking.cancel,
+    looking.catalog,
+)
+for command in COMMANDS:
+    app.command()(command)

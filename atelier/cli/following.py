@@ -1,0 +1,55 @@
+"""Following one job from the command line: show its events, save what it made, let go of it on Ctrl-C."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from atelier.cli.screen import Screen
+from atelier.client import AsyncClient
+from atelier.events import Ended
+from atelier.requests import Submittable
+from atelier.results import Job
+
+
+class Following:
+    """Follows one job. What it made is saved in `out`, or only named where there is none."""
+
+    def __init__(self, screen: Screen, out: Path | None) -> None:
+        self._screen, self._out = screen, out
+        self._job_id = ""
+
+    async def submit(self, build: Callable[[], Submittable], edge: str) -> None:
+        """Submits the job that `build` returns and follows it to its end. Raises the AtelierError that ended it."""
+        async with AsyncClient(edge) as client:
+            self._job_id = (await client.submit(build())).id
+            self._screen.say(f"job {self._job_id}", job_id=self._job_id)
+            await self._follow(client, after=0)
+
+    async def watch(self, job_id: str, after: int, edge: str) -> None:
+        """Follows a job from a sequence number to its end. Raises the AtelierError that ended it."""
+        self._job_id = job_id
+        async with AsyncClient(edge) as client:
+            await self._follow(client, after)
+
+    def let_go(self) -> None:
+        """Says how to come back to a job that goes on."""
+        if self._job_id:
+            watch, cancel = f"atelier watch {self._job_id}", f"atelier cancel {self._job_id}"
+            where = f" --out {self._out}" if self._out else ""
+            text = f"the job goes on; follow it with:  {watch}{where}\nor end it with:  {cancel}"
+            self._screen.say(text, detached=self._job_id, watch=watch + where, cancel=cancel)
+
+    async def _follow(self, client: AsyncClient, after: int) -> None:
+        async for event in client.watch(self._job_id, after):
+            self._screen.event(event)
+            if isinstance(event, Ended):
+                await self._finish(client, event.job)
+
+    async def _finish(self, client: AsyncClient, job: Job) -> None:
+        if job.error:
+            raise job.error
+        for asset in job.assets:
+            if self._out is None:
+                self._screen.say(asset.url or asset.content)
+            else:
+                file = await client.download(asset)
+                self._screen.saved(file, file.save(self._out / f"{job.id}_{file.name}"))

@@ -1,0 +1,121 @@
+"""Commands that look at what there is: jobs, watch, cancel, catalog."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from atelier.cli import options
+from atelier.cli.following import Following
+from atelier.cli.running import run
+from atelier.cli.screen import Screen, screen
+from atelier.client import AsyncClient
+from atelier.results import Job
+from shared.pb.atelier.edge.v1 import edge_pb2
+
+
+def jobs(
+    limit: Annotated[int, typer.Option(min=1, help="Most jobs to show.")] = 20,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only jobs in this state; may be given more than once.")
+    ] = None,
+    edge: options.Edge = "",
+    json: options.Json = False,
+) -> None:
+    """List your jobs, newest first.
+
+    Example: atelier jobs --status processing --status queued
+    """
+    shown = screen(json)
+    run(_jobs(edge, limit, status or [], shown), shown)
+
+
+def watch(
+    job: options.JobId,
+    after: Annotated[int, typer.Option(min=0, help="Show the events after this sequence number.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder to save what was made in. Default: only print URLs.")] = None,
+    edge: options.Edge = "",
+    json: options.Json = False,
+) -> None:
+    """Follow a job to its end. Ctrl-C leaves it running.
+
+    Example: atelier watch sdxl_image_high_1734567890_abc123 --out pictures
+    """
+    shown = screen(json)
+    following = Following(shown, out)
+    run(following.watch(job, after, edge), shown, following.let_go)
+
+
+def cancel(job: options.JobId, edge: options.Edge = "", json: options.Json = False) -> None:
+    """Cancel a job; it stops within one step. A job that has ended stays as it is.
+
+    Example: atelier cancel sdxl_image_high_1734567890_abc123
+    """
+    shown = screen(json)
+    run(_cancel(edge, job, shown), shown)
+
+
+def catalog(edge: options.Edge = "", json: options.Json = False) -> None:
+    """List job types with their parameters, bounds and defaults, and the models that are connected.
+
+    Example: atelier catalog --json
+    """
+    shown = screen(json)
+    run(_catalog(edge, shown), shown)
+
+
+async def _jobs(edge: str, limit: int, statuses: list[str], shown: Screen) -> None:
+    async with AsyncClient(edge) as client:
+        found = await client.jobs(limit, statuses)
+    for job in found:
+        shown.message(job.message, f"{_clock(job)}  {job.status:<10}  {job.id}")
+    if not found:
+        shown.say("no jobs")
+
+
+async def _cancel(edge: str, job_id: str, shown: Screen) -> None:
+    async with AsyncClient(edge) as client:
+        job = await client.cancel(job_id)
+    shown.message(job.message, f"{job.id} is {job.status}")
+
+
+async def _catalog(edge: str, shown: Screen) -> None:
+    async with AsyncClient(edge) as client:
+        found = await client.catalog()
+    shown.message(found, _drawn(found))
+
+
+def _clock(job: Job) -> str:
+    return job.message.created.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _drawn(catalog: edge_pb2.GetCatalogResponse) -> str:
+    console = Console(color_system=None)
+    with console.capture() as capture:
+        for entry in catalog.job_types:
+            console.print(_table(entry))
+        for model in catalog.models:
+            console.print(f"model {escape(model.name)}: {escape(model.real_name)} {', '.join(model.capabilities)}")
+    return capture.get().rstrip()
+
+
+def _table(entry: edge_pb2.JobTypeEntry) -> Table:
+    state = "ready" if entry.available else "no worker connected"
+    table = Table("parameter", "type", "default", "allowed", title=f"{entry.name} ({state})", title_justify="left")
+    for parameter in entry.parameters:
+        cells = (parameter.field, parameter.type, parameter.default, _allowed(parameter))
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def _allowed(parameter: edge_pb2.Parameter) -> str:
+    if parameter.choices:
+        return " ".join(parameter.choices)
+    if parameter.HasField("minimum") and parameter.HasField("maximum"):
+        return f"{parameter.minimum:g} to {parameter.maximum:g}"
+    if parameter.HasField("maximum"):
+        return f"at most {parameter.maximum:g}"
+    return parameter.pattern

@@ -1,0 +1,124 @@
+"""Commands that make something: image, video, chat, submit."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from atelier import requests
+from atelier.cli import options
+from atelier.cli.following import Following
+from atelier.cli.running import run
+from atelier.cli.screen import Screen, screen
+from atelier.client import AsyncClient
+from atelier.requests import ChatOptions, Messages, Submittable
+
+
+def image(
+    prompt: options.Prompt,
+    type: Annotated[str, typer.Option(help="sdxl_image_fast or sdxl_image_high.")] = "sdxl_image_high",
+    num_images: Annotated[int | None, typer.Option("--num-images", "-n", help="1, 3 or 6.")] = None,
+    resolution: Annotated[str | None, typer.Option(help="Width x height, such as 1024x1024.")] = None,
+    steps: options.Steps = None,
+    guidance_scale: options.Guidance = None,
+    seed: options.Seed = None,
+    negative_prompt: options.Negative = None,
+    scheduler: Annotated[str | None, typer.Option(help="euler, euler_ancestral, ddim, dpmpp_2m or unipc.")] = None,
+    clip_skip: Annotated[int | None, typer.Option(help="Last layers of the text encoder to skip, 0 to 4.")] = None,
+    out: options.Out = Path("out"),
+    edge: options.Edge = "",
+    json: options.Json = False,
+) -> None:
+    """Make images. Ctrl-C leaves the job running and says how to come back to it.
+
+    Example: atelier image "a red fox in the snow" -n 3 --seed 7 --out pictures
+    """
+    given = options.given(
+        type=type, num_images=num_images, resolution=resolution, steps=steps, guidance_scale=guidance_scale,
+        seed=seed, negative_prompt=negative_prompt, scheduler=scheduler, clip_skip=clip_skip,
+    )  # fmt: skip
+    _make(lambda: requests.image(prompt, given), out, edge, screen(json))
+
+
+def video(
+    prompt: options.Prompt,
+    type: Annotated[
+        str, typer.Option(help="video_fast or video_high; image_fast or image_high for a still.")
+    ] = "video_fast",
+    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    frames: Annotated[int | None, typer.Option(help="1 to 83.")] = None,
+    fps: Annotated[int | None, typer.Option(help="Frames per second, 8 to 24.")] = None,
+    steps: options.Steps = None,
+    guidance_scale: options.Guidance = None,
+    flow_shift: Annotated[float | None, typer.Option(help="Shift of the noise schedule, 0.1 to 20.0.")] = None,
+    seed: options.Seed = None,
+    negative_prompt: options.Negative = None,
+    out: options.Out = Path("out"),
+    edge: options.Edge = "",
+    json: options.Json = False,
+) -> None:
+    """Make a video, or a still. Ctrl-C leaves the job running and says how to come back to it.
+
+    Example: atelier video "waves at dusk" --frames 33 --fps 16 --out clips
+    """
+    given = options.given(
+        type=type, width=width, height=height, frames=frames, fps=fps, steps=steps, guidance_scale=guidance_scale,
+        flow_shift=flow_shift, seed=seed, negative_prompt=negative_prompt,
+    )  # fmt: skip
+    _make(lambda: requests.video(prompt, given), out, edge, screen(json))
+
+
+def submit(
+    file: Annotated[Path, typer.Argument(help="A job in the specification's JSON; - reads standard input.")],
+    out: options.Out = Path("out"),
+    edge: options.Edge = "",
+    json: options.Json = False,
+) -> None:
+    """Submit a job written in the specification's JSON, exactly as it stands, and follow it.
+
+    Example: echo '{"type": "sdxl_image_fast", "prompt": "a red fox"}' | atelier submit -
+    """
+    _make(lambda: requests.from_text(_read(file)), out, edge, screen(json))
+
+
+def chat(
+    text: Annotated[str, typer.Argument(help="What to say; - reads standard input.")],
+    system: Annotated[str | None, typer.Option(help="Instructions to the model.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="100 to 2048.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0.0 to 2.0; 0.0 is always the same answer.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="0.0 to 1.0.")] = None,
+    model: Annotated[str | None, typer.Option(help="qwen_instruct or qwen_base.")] = None,
+    edge: options.Edge = "",
+    json: options.Json = False,
+) -> None:
+    """Ask the chat model and print its answer as it is made. Ctrl-C stops it.
+
+    Example: atelier chat "Why is the sky blue?" --temperature 0
+    """
+    said = sys.stdin.read() if text == "-" else text
+    turns = [{"role": "user", "content": said}]
+    if system is not None:
+        turns.insert(0, {"role": "system", "content": system})
+    given = cast(ChatOptions, options.given(max_tokens=max_tokens, temperature=temperature, top_p=top_p, model=model))
+    shown = screen(json)
+    run(_answer(edge, turns, given, shown), shown)
+
+
+def _make(build: Callable[[], Submittable], out: Path, edge: str, shown: Screen) -> None:
+    following = Following(shown, out)
+    run(following.submit(build, edge), shown, following.let_go)
+
+
+async def _answer(edge: str, turns: Messages, given: ChatOptions, shown: Screen) -> None:
+    async with AsyncClient(edge) as client:
+        chat = client.chat(turns, stream=True, **given)
+        async for piece in chat:
+            shown.text(piece)
+        shown.message((await chat).callback, "")
+
+
+def _read(file: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()

@@ -1,0 +1,21 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Edge = Annotated[str, typer.Option(help="Address of the edge, host:port. Default: ATELIER_EDGE, else the running one.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for programs.")]
+Out = Annotated[Path, typer.Option(help="Folder to save what was made in.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, such as sdxl_image_high_1734567890_abc123.")]
+Prompt = Annotated[str, typer.Argument(help="What to make, 1 to 1000 characters.")]
+Seed = Annotated[int | None, typer.Option(help="0 to 2147483647. Default: drawn, and reported.")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps. Default: as the type says.")]
+Guidance = Annotated[float | None, typer.Option(help="How closely to follow the prompt, 1.0 to 20.0.")]
+Negative = Annotated[str | None, typer.Option(help="What not to show.")]
+
+
+def given(**options: object) -> dict[str, object]:
+    """The options that were given: what is left out, the edge fills."""
+    return {name: value for name, value in options.items() if value is not None}

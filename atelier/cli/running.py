@@ -1,0 +1,49 @@
+"""Running one command: its loop, its signals, its errors and its exit code."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+import typer
+
+from atelier.cli.screen import Screen
+from atelier.errors import AtelierError
+from atelier.launcher.child import StartFailed
+from atelier.small_models import SmallModelError
+
+FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
+# Errors whose text is meant for people; anything else is a mistake of ours and keeps its traceback.
+EXPECTED = (AtelierError, ConnectionError, StartFailed, SmallModelError, OSError)
+
+
+def run(work: Coroutine[Any, Any, None], screen: Screen, interrupted: Callable[[], None] | None = None) -> None:
+    """Runs a command to its end. An error becomes one line and exit code 1.
+
+    On Ctrl-C or SIGTERM `interrupted` says what people should know then, and the exit code is 130.
+    """
+    try:
+        with screen:
+            asyncio.run(_stoppable(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if interrupted:
+            interrupted()
+        raise typer.Exit(INTERRUPTED) from None
+    except EXPECTED as error:
+        fail(error, screen)
+
+
+def fail(error: Exception, screen: Screen) -> NoReturn:
+    """Says what went wrong and ends the process."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        error = OSError(f"{error.filename}: {error.strerror.lower()}")
+    screen.error(error)
+    raise typer.Exit(FAILED) from None
+
+
+async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await work

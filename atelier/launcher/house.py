@@ -1,0 +1,143 @@
+"""Opens the house in the right order, keeps it running, and closes it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from atelier import envoy, small_models
+from atelier.client import AsyncClient
+from atelier.connection import addresses_file, running_addresses
+from atelier.launcher import programs, readiness
+from atelier.launcher.child import POLL_SECONDS, Child, Program, Report, StartFailed
+from atelier.launcher.programs import DRAIN_SECONDS, WORKERS, Plan
+
+# Over the time that a service takes to drain there must be some to close what it holds, such as a database.
+STOP_SECONDS = DRAIN_SECONDS + 10
+
+
+class House:
+    """The edge, three workers and the proxy for browsers, on the ports of one machine."""
+
+    def __init__(self, plan: Plan, report: Report) -> None:
+        """`report` gets the name of a process and one line about it or from it."""
+        self._plan, self._report = plan, report
+        self._run = plan.data / "run"
+        self._lock = FileLock(plan.data / ".up.lock")
+        self._web = ""
+        self.children: dict[str, Child] = {}
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """What listens where, host:port; `grpc_web` is a URL."""
+        grpc = {name: self.children[name].addresses["grpc"] for name in ("edge", *WORKERS)}
+        return {**grpc, "http": self.children["edge"].addresses["http"], "grpc_web": f"http://{self._web}"}
+
+    async def start(self) -> None:
+        """Starts everything and returns when a job of every kind would be taken. Raises StartFailed."""
+        self._take_lock()
+        models = await self._models()
+        workers = [programs.worker(name, self._plan, models[name]) for name in WORKERS]
+        started = [await self._start(program) for program in workers]
+        await asyncio.gather(*(child.unless_it_exits(child.bound()) for child in started))
+        edge = await self._start(programs.edge(self._plan, [child.addresses["grpc"] for child in started]))
+        await edge.unless_it_exits(edge.bound())
+        await asyncio.gather(*(child.unless_it_exits(_ready(child)) for child in [*started, edge]))
+        self._web = await self._open_to_browsers(edge.addresses["grpc"])
+        async with self.client() as client:
+            await edge.unless_it_exits(readiness.accepting(client, len(started)))
+        self._write_addresses()
+
+    def client(self) -> AsyncClient:
+        """A client of this house."""
+        token = os.environ.get("ATELIER_TOKEN") or (self._plan.data / "token").read_text().strip()
+        return AsyncClient(self.children["edge"].addresses["grpc"], token)
+
+    async def supervise(self) -> None:
+        """Starts again whatever ends by itself, until it is stopped."""
+        await asyncio.gather(*(child.supervise() for child in self.children.values()))
+
+    async def stop(self) -> None:
+        """Stops everything: running work may end, the rest is killed. Cancelled, it kills at once."""
+        try:
+            await asyncio.gather(*(child.stop(STOP_SECONDS) for child in self.children.values()))
+        finally:
+            for child in self.children.values():
+                child.kill()
+            if self._lock.is_locked:  # otherwise the addresses are those of another house
+                addresses_file(self._plan.data).unlink(missing_ok=True)
+                self._lock.release()
+
+    async def _start(self, program: Program) -> Child:
+        child = Child(program, self._run, self._report)
+        self.children[child.name] = child
+        await child.start()
+        return child
+
+    async def _open_to_browsers(self, edge: str) -> str:
+        try:
+            command = envoy.command(edge, self._plan.web_listen, self._run)
+        except ValueError as error:
+            raise StartFailed(f"the proxy cannot start: {error}") from None
+        proxy = await self._start(Program("envoy", tuple(command)))
+        bound = await proxy.unless_it_exits(_proxy_address(self._run))
+        # Its configuration is rewritten with the port it took, which it will have again after a restart.
+        envoy.command(edge, bound, self._run)
+        return bound
+
+    def _take_lock(self) -> None:
+        try:
+            self._run.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            at = running_addresses(self._plan.data).get("edge", "still starting")
+            raise StartFailed(f"already running on {self._plan.data} (edge: {at}); stop that one first") from None
+        except OSError as error:
+            raise StartFailed(f"cannot write to {self._plan.data}: {error.strerror}; set ATELIER_DATA") from None
+
+    async def _models(self) -> dict[str, str]:
+        small = [name for name in WORKERS if name not in self._plan.models]
+        if small:
+            # In a process of its own: making one loads torch, whose memory the launcher would keep for ever.
+            maker = Program("models", (sys.executable, "-m", "atelier.small_models", *small), programs.found_here())
+            await self._finish(maker)
+        return {name: str(path) for name, path in small_models.ensure(small).items()} | self._plan.models
+
+    async def _finish(self, program: Program) -> None:
+        child = await self._start(program)
+        code = await child.ended()
+        del self.children[program.name]
+        if code:
+            raise StartFailed(child.last_line)
+
+    def _write_addresses(self) -> None:
+        path = addresses_file(self._plan.data)
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(self.addresses, indent=2) + "\n")
+        scratch.replace(path)
+
+
+@contextlib.asynccontextmanager
+async def opened(plan: Plan, report: Report) -> AsyncIterator[House]:
+    """A house that is ready, and stopped at the end of the block. Raises StartFailed."""
+    house = House(plan, report)
+    try:
+        await house.start()
+        yield house
+    finally:
+        await house.stop()
+
+
+async def _proxy_address(folder: Path) -> str:
+    while not (address := await asyncio.to_thread(envoy.bound_address, folder)):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(POLL_SECONDS)
+    return address
+
+
+async def _ready(child: Child) -> None:
+    await readiness.serving(child.addresses["grpc"])

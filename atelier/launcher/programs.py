@@ -1,0 +1,59 @@
+"""What the house consists of: which programs run, with which environment."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import atelier
+from atelier.launcher.child import Port, Program
+
+WORKERS = ("sdxl", "wan", "chat")
+GRPC = Port("ATELIER_LISTEN", "ATELIER_ADDRESS_FILE")
+HTTP = Port("ATELIER_HTTP_LISTEN", "ATELIER_HTTP_ADDRESS_FILE")
+DRAIN_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of the launcher. `models` maps a worker to a folder or hub id; small ones fill the gaps."""
+
+    data: Path
+    models: dict[str, str] = field(default_factory=dict)
+    listen: str = "127.0.0.1:0"
+    web_listen: str = "127.0.0.1:0"
+
+
+def worker(name: str, plan: Plan, model: str) -> Program:
+    """The worker of one kind."""
+    environment = {**_shared(plan), "ATELIER_MODEL": model, "OMP_NUM_THREADS": _threads()}
+    return Program(name, (sys.executable, "-m", f"{name}_service"), environment, {"grpc": GRPC})
+
+
+def edge(plan: Plan, workers: list[str]) -> Program:
+    """The edge, told where the workers are."""
+    environment = {**_shared(plan), "ATELIER_DATA": str(plan.data), "ATELIER_WORKERS": ",".join(workers)}
+    grpc = Port(GRPC.listen, GRPC.file, plan.listen)
+    return Program("edge", (sys.executable, "-m", "edge_service"), environment, {"grpc": grpc, "http": HTTP})
+
+
+def _shared(plan: Plan) -> dict[str, str]:
+    return {
+        "ATELIER_ASSETS": os.environ.get("ATELIER_ASSETS") or (plan.data / "user-library").as_uri(),
+        "ATELIER_LOG_FORMAT": "text",
+        "ATELIER_DRAIN_SECONDS": str(DRAIN_SECONDS),
+        **found_here(),
+    }
+
+
+def found_here() -> dict[str, str]:
+    """The services lie beside `atelier`, wherever the command was started."""
+    root = str(Path(atelier.__file__).parent.parent)
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    return {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+
+
+def _threads() -> str:
+    # Every worker may use every core: mostly one of them works while the others wait for jobs, and dividing the cores
+    # would make that one slow. Where several work at once the kernel shares the cores fairly.
+    return os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)

@@ -1,0 +1,185 @@
+"""The commands that talk to an edge, against a real server at its contract."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from atelier.cli.app import COMMANDS, app
+from atelier.errors import OutOfMemory
+from shared.pb.atelier.wan.v1 import wan_pb2
+from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG, Script, ScriptedEdge
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(data: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs one command in an empty folder, with the scripted edge for the running one."""
+    monkeypatch.chdir(data)
+    return lambda *words, **options: CliRunner().invoke(app, list(words), **options)
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_an_image_is_made_and_saved_where_it_was_said(run: Run, data: Path, script: Script) -> None:
+    result = run("image", "a red fox", "-n", "3", "--seed", "0", "--out", "pictures")
+    saved = data / "pictures" / f"{JOB_ID}_image_0.png"
+    assert result.exit_code == 0
+    assert saved.read_bytes() == PNG
+    assert f"pictures/{saved.name}  seed 0" in result.stdout
+    assert script.submitted[0].sdxl.config.num_images == 3
+    assert script.submitted[0].sdxl.config.HasField("seed")
+
+
+def test_programs_get_every_event_as_a_json_line_and_nothing_else(run: Run, data: Path) -> None:
+    result = run("image", "a red fox", "--json")
+    first, *events, last = lines(result)
+    assert first == {"job_id": JOB_ID}
+    assert [event["sequence"] for event in events] == list(range(1, 8))
+    assert events[0]["status"] == "queued"
+    assert events[2]["progress"]["phase"] == "denoising"
+    assert events[-1]["ended"]["status"] == "completed"
+    assert last == {"saved": f"out/{JOB_ID}_image_0.png", "key": f"developer/{JOB_ID}/image_0.png"}
+    assert result.stderr == ""
+
+
+def test_a_video_is_asked_for_with_every_option(run: Run, script: Script) -> None:
+    size = ("--width", "480", "--height", "832", "--frames", "5", "--fps", "8")
+    sampling = ("--steps", "2", "--guidance-scale", "3.5", "--flow-shift", "2.0", "--seed", "1")
+    result = run("video", "waves", "--type", "video_high", *size, *sampling, "--negative-prompt", "blur")
+    assert result.exit_code == 0
+    assert script.submitted[0].wan == wan_pb2.WanJob(
+        type=wan_pb2.WAN_JOB_TYPE_VIDEO_HIGH,
+        prompt="waves",
+        config=wan_pb2.WanConfig(width=480, height=832, frames=5, fps=8),
+        sampling=wan_pb2.WanSampling(steps=2, guidance_scale=3.5, flow_shift=2.0, seed=1, negative_prompt="blur"),
+    )
+
+
+def test_an_answer_is_printed_as_it_is_made(run: Run, script: Script) -> None:
+    result = run("chat", "Why is the sky blue?", "--system", "Be brief.", "--temperature", "0")
+    assert result.stdout == "".join(ANSWER) + "\n"
+    assert [message.content for message in script.chats[0].messages] == ["Be brief.", "Why is the sky blue?"]
+    assert script.chats[0].HasField("temperature")
+
+
+def test_what_is_said_can_come_from_standard_input(run: Run, script: Script) -> None:
+    assert run("chat", "-", input="Why?").exit_code == 0
+    assert script.chats[0].messages[0].content == "Why?"
+
+
+def test_programs_get_an_answer_in_pieces_and_whole(run: Run) -> None:
+    *pieces, whole = lines(run("chat", "Why?", "--json"))
+    assert [piece["text"] for piece in pieces] == list(ANSWER)
+    assert whole["assets"][0]["content"] == "".join(ANSWER)
+
+
+def test_a_job_in_a_file_is_submitted_as_it_stands(run: Run, data: Path, script: Script) -> None:
+    (data / "job.json").write_text('{"type": "video_fast", "prompt": "waves", "config": {"frames": 5}}')
+    assert run("submit", "job.json").exit_code == 0
+    assert script.submitted[0].wan.config.frames == 5
+
+
+def test_a_field_that_the_edge_sets_is_not_stripped_but_refused(run: Run) -> None:
+    result = run("submit", "-", input='{"type": "video_fast", "prompt": "waves", "user_id": "me"}')
+    assert result.exit_code == 1
+    assert "user_id: is set by the edge" in result.stderr
+
+
+def test_jobs_are_listed(run: Run) -> None:
+    assert [line.split()[-1] for line in run("jobs", "--limit", "2").stdout.splitlines()] == ["job_0", "job_1"]
+    assert [job["id"] for job in lines(run("jobs", "--limit", "2", "--json"))] == ["job_0", "job_1"]
+
+
+def test_a_job_is_followed_from_where_it_was_left(run: Run, data: Path) -> None:
+    events = lines(run("watch", JOB_ID, "--after", "5", "--json"))
+    assert [event["sequence"] for event in events if "sequence" in event] == [6, 7]
+    assert run("watch", JOB_ID, "--out", "here").exit_code == 0
+    assert (data / "here" / f"{JOB_ID}_image_0.png").exists()
+
+
+def test_a_job_is_cancelled(run: Run, script: Script) -> None:
+    assert run("cancel", JOB_ID).stdout == f"{JOB_ID} is cancelled\n"
+    assert script.cancelled == [JOB_ID]
+
+
+def test_the_catalogue_shows_bounds_and_defaults(run: Run) -> None:
+    shown = run("catalog").stdout
+    assert "sdxl_image_high (ready)" in shown
+    assert "10 to 50" in shown
+    assert "25" in shown
+    assert lines(run("catalog", "--json"))[0]["job_types"][0]["name"] == "sdxl_image_high"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("image", "a red fox", "--steps", "7"), "sdxl.config.steps: must be"),
+        (("image", "a red fox", "--scheduler", "fast"), "sampling.scheduler: unknown word 'fast'; known: euler"),
+        (("video", "waves", "--seed", "-1"), "sampling.seed: must be 0 to"),
+        (("watch", "nobody"), "no job nobody"),
+        (("cancel", "nobody"), "no job nobody"),
+        (("jobs", "--status", "done"), "unknown word 'done'"),
+        (("submit", "nowhere.json"), "nowhere.json: no such file"),
+        (("jobs", "--edge", "127.0.0.1:1"), "no edge answers at 127.0.0.1:1"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_1(run: Run, words: tuple[str, ...], said: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert said in result.stderr
+
+
+def test_a_job_that_failed_is_an_error_with_its_reason(run: Run, script: Script) -> None:
+    script.failure = OutOfMemory("not enough memory; a smaller picture may fit")
+    assert "error: not enough memory" in run("image", "a red fox").stderr
+    result = run("image", "a red fox", "--json")
+    assert result.exit_code == 1
+    assert lines(result)[-1] == {
+        "error": {"reason": "out_of_memory", "message": "not enough memory; a smaller picture may fit"}
+    }
+
+
+def test_wrong_usage_is_exit_code_2(run: Run) -> None:
+    assert run("image").exit_code == 2
+    assert run("image", "a red fox", "--seed", "seven").exit_code == 2
+    assert run("paint").exit_code == 2
+
+
+@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
+def test_every_help_teaches_with_an_example(run: Run, command: str) -> None:
+    example = " ".join(run(command, "--help").stdout.partition("Example:")[2].split())
+    assert f"atelier {command}" in example
+
+
+def test_ctrl_c_lets_go_of_the_job_and_says_how_to_come_back(
+    repository: Path, data: Path, edge: ScriptedEdge, script: Script
+) -> None:
+    script.hold = threading.Event()
+    command = [sys.executable, "-m", "atelier", "image", "a red fox", "--json"]
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        while "progress" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.read()
+        assert process.wait(10) == 130
+    script.hold.set()
+    assert json.loads(said.splitlines()[-1]) == {
+        "detached": JOB_ID,
+        "watch": f"atelier watch {JOB_ID} --out out",
+        "cancel": f"atelier cancel {JOB_ID}",
+    }
+    assert script.cancelled == []

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import grpc
@@ -46,7 +47,11 @@ class Worker:
         self.description: worker_pb2.WorkerDescription | None = None
         self.status: worker_pb2.WatchStatusResponse | None = None
         self.in_flight = 0
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        # Made at first use: a channel belongs to the event loop that runs when it is made.
+        return grpc.aio.insecure_channel(self.address, options=OPTIONS)
 
     @property
     def free(self) -> int:

@@ -22,8 +22,9 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, buf lint
 	$(BIN)/python protos/generate.py --descriptors $(VENV)/protos.binpb
 	$(BIN)/buf lint $(VENV)/protos.binpb --config buf.yaml
 
-generate: $(INSTALLED)  ## Rewrites shared/pb from protos/
+generate: $(INSTALLED)  ## Rewrites shared/pb from protos/, and docs/reference.md from the code
 	$(BIN)/python protos/generate.py
+	$(BIN)/python docs/generate.py
 
 benchmark: $(INSTALLED)  ## Ratios against a bare pipeline and a bare gRPC server, measured in the same run
 	$(BIN)/python -m benchmarks.rpc

@@ -6,6 +6,7 @@ import base64
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import grpc
@@ -19,7 +20,7 @@ from edge_service.jobs import records
 from edge_service.jobs.execution import Execution
 from edge_service.jobs.leases import Leases
 from edge_service.jobs.statements import CHANGED
-from edge_service.jobs.store import Store
+from edge_service.jobs.store import Store, Submission
 from edge_service.jobs.wakeups import Wakeups
 from shared import errors, interceptors
 from shared.assets import AssetStore
@@ -63,7 +64,8 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
 
     async def SubmitJob(self, request: edge_pb2.SubmitJobRequest, context: Context) -> edge_pb2.SubmitJobResponse:
         plan = plan_job(request, self._fleet.models())
-        job_id = await self._store.create(_owner(), plan, datetime.now(UTC))
+        submission = Submission(request.idempotency_key, sha256(request.SerializeToString(deterministic=True)).digest())
+        job_id = await self._store.create(_owner(), plan, submission)
         return edge_pb2.SubmitJobResponse(job=await self._store.job(_owner(), job_id))
 
     async def GetJob(self, request: edge_pb2.GetJobRequest, context: Context) -> edge_pb2.GetJobResponse:
@@ -126,7 +128,7 @@ class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
 
     async def Chat(self, request: edge_pb2.ChatRequest, context: Context) -> AsyncIterator[edge_pb2.ChatResponse]:
         plan = plan_chat(request.request, self._fleet.models())
-        job_id = await self._store.create(_owner(), plan, datetime.now(UTC), interactive=True)
+        job_id = await self._store.create(_owner(), plan)
         yield edge_pb2.ChatResponse(accepted=await self._store.job(_owner(), job_id))
         lease = await self._leases.lease_one(job_id)
         if lease is None:

@@ -7,6 +7,7 @@ AtelierError
 ├── MessageTooLarge
 ├── Unauthenticated
 ├── PermissionDenied
+├── IdempotencyConflict     the key stands for another request
 ├── JobNotFound
 ├── AssetNotFound
 ├── CapabilityMissing       the loaded model cannot do it
@@ -83,6 +84,9 @@ class Unauthenticated(AtelierError): ...
 class PermissionDenied(AtelierError): ...
 
 
+class IdempotencyConflict(AtelierError): ...
+
+
 class JobNotFound(AtelierError): ...
 
 
@@ -143,6 +147,7 @@ TABLE: dict[type[AtelierError], tuple[grpc.StatusCode, "job_pb2.ErrorReason"]] =
     MessageTooLarge: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_MESSAGE_TOO_LARGE),
     Unauthenticated: (_Code.UNAUTHENTICATED, job_pb2.ERROR_REASON_UNAUTHENTICATED),
     PermissionDenied: (_Code.PERMISSION_DENIED, job_pb2.ERROR_REASON_PERMISSION_DENIED),
+    IdempotencyConflict: (_Code.ALREADY_EXISTS, job_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT),
     JobNotFound: (_Code.NOT_FOUND, job_pb2.ERROR_REASON_JOB_NOT_FOUND),
     AssetNotFound: (_Code.NOT_FOUND, job_pb2.ERROR_REASON_ASSET_NOT_FOUND),
     CapabilityMissing: (_Code.FAILED_PRECONDITION, job_pb2.ERROR_REASON_CAPABILITY_MISSING),

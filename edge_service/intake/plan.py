@@ -13,7 +13,7 @@ from shared.pb.atelier.worker.v1 import worker_pb2
 
 DEFAULT_DEADLINE_SECONDS = 3600.0
 # Fields of the contract without an effect yet. A control that does nothing would be a lie, so it is refused.
-NOT_YET = ("idempotency_key", "webhook", "priority", "content_mode")
+NOT_YET = ("webhook", "priority", "content_mode")
 
 
 @dataclass(frozen=True)

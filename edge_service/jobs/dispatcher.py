@@ -64,6 +64,7 @@ class Dispatcher:
         while True:
             with _surviving():
                 await self._leases.expire()
+                await self._leases.forget_keys()
                 for lease in await self._leases.overdue():
                     await self._execution.settle(lease, errors.WorkerLost("the edge that watched over it went away"))
             await asyncio.sleep(POLL_SECONDS)

@@ -169,6 +169,11 @@ class Leases:
             )
         return [records.lease(row) for row in rows]
 
+    async def forget_keys(self) -> None:
+        """Removes idempotency keys after 24 hours."""
+        async with self._database.connection() as connection:
+            await connection.execute("DELETE FROM idempotency WHERE created < now() - interval '24 hours'")
+
     async def expire(self) -> int:
         """Ends the queued jobs whose deadline has passed; returns how many."""
         error = job_pb2.JobError(

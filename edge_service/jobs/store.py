@@ -4,6 +4,7 @@ A job goes queued -> leased -> processing -> completed | failed | cancelled | ex
 job names the states it may come from.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,8 @@ from edge_service.intake.plan import Plan
 from edge_service.jobs import records
 from edge_service.jobs.database import Connection, Database
 from edge_service.jobs.statements import NEW, OPEN, STOPPED, append, close, fetch_all
-from shared.errors import AssetNotFound, JobNotFound
+from shared.errors import AssetNotFound, IdempotencyConflict, JobNotFound
+from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
@@ -25,6 +27,14 @@ SELECT jobs.*, CASE WHEN status = 'queued' THEN (
     SELECT count(*) FROM jobs AS ahead WHERE ahead.status = 'queued' AND NOT ahead.interactive
     AND ahead.worker_type = jobs.worker_type AND (ahead.created, ahead.id) <= (jobs.created, jobs.id)
 ) END AS queue_position FROM jobs"""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What tells one SubmitJob from another: the caller's key, "" for none, and the SHA-256 of the request."""
+
+    key: str
+    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -41,29 +51,21 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, owner: str, plan: Plan, now: datetime, interactive: bool = False) -> str:
-        """Stores a queued job and its first event, and returns its id."""
+    async def create(self, owner: str, plan: Plan, submission: Submission | None = None) -> str:
+        """Stores a queued job and its first event, and returns its id. Without a submission the turn is interactive.
+
+        A submission that was stored before returns its job. Raises IdempotencyConflict if its key stands for another.
+        """
         while True:
-            job_id = new_job_id(plan.worker_type, plan.type_name, now.timestamp())
+            job_id = new_job_id(plan.worker_type, plan.type_name, time.time())
             try:
-                await self._insert(job_id, owner, plan, interactive)
+                async with self._database.transaction() as connection:
+                    if submission and (earlier := await _earlier(connection, owner, submission, job_id)):
+                        return earlier
+                    await _insert(connection, job_id, owner, plan, interactive=submission is None)
                 return job_id
             except UniqueViolation:
                 continue  # the random suffix was taken within this second
-
-    async def _insert(self, job_id: str, owner: str, plan: Plan, interactive: bool) -> None:
-        decisions = edge_pb2.Job(decisions=plan.decisions).SerializeToString()
-        if plan.worker_type != "chat":
-            plan.job.id, plan.job.user_id = job_id, owner  # type: ignore[union-attr]
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
-                " VALUES (%s, %s, %s, %s, %s, 'queued', %s, %s, now() + %s * interval '1 second')",
-                [job_id, owner, plan.type_name, plan.worker_type, interactive, plan.job.SerializeToString(), decisions,
-                 plan.deadline_seconds],
-            )  # fmt: skip
-            await append(connection, job_id, edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED))
-            await connection.execute("SELECT pg_notify(%s, %s)", [NEW, plan.worker_type])
 
     async def job(self, owner: str, job_id: str) -> edge_pb2.Job:
         """One job of this owner. Raises JobNotFound, also for somebody else's."""
@@ -150,6 +152,39 @@ class Store:
             query = "SELECT * FROM attempts WHERE job_id = %s ORDER BY number"
             attempts = await fetch_all(connection, query, [row["id"]])
         return records.job(row, attempts)
+
+
+async def _earlier(connection: Connection, owner: str, submission: Submission, job_id: str) -> str | None:
+    """The job that this key already stands for; None if it stands for `job_id` from now on.
+
+    Two that come together: the second waits here for the first one's commit.
+    """
+    if not submission.key:
+        return None
+    cursor = await connection.execute(
+        "INSERT INTO idempotency AS kept (owner, key, request, job_id) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (owner, key) DO UPDATE SET key = kept.key RETURNING request, job_id",
+        [owner, submission.key, submission.digest, job_id],
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    if row["request"] != submission.digest:
+        raise IdempotencyConflict("idempotency_key: was used for another request within the last 24 hours")
+    return None if row["job_id"] == job_id else str(row["job_id"])
+
+
+async def _insert(connection: Connection, job_id: str, owner: str, plan: Plan, interactive: bool) -> None:
+    decisions = edge_pb2.Job(decisions=plan.decisions).SerializeToString()
+    if not isinstance(plan.job, chat_pb2.ChatRequest):
+        plan.job.id, plan.job.user_id = job_id, owner
+    await connection.execute(
+        "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
+        " VALUES (%s, %s, %s, %s, %s, 'queued', %s, %s, now() + %s * interval '1 second')",
+        [job_id, owner, plan.type_name, plan.worker_type, interactive, plan.job.SerializeToString(), decisions,
+         plan.deadline_seconds],
+    )  # fmt: skip
+    await append(connection, job_id, edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED))
+    await connection.execute("SELECT pg_notify(%s, %s)", [NEW, plan.worker_type])
 
 
 def _not_found(job_id: str) -> JobNotFound:

@@ -104,6 +104,11 @@ def turn(text: str) -> edge_pb2.ChatRequest:
     return edge_pb2.ChatRequest(request=from_spec_dict(type(edge_pb2.ChatRequest().request), says(text)))
 
 
+async def _read(call):
+    while True:
+        yield await call.read()
+
+
 async def until(condition) -> None:
     async with asyncio.timeout(10):
         while not condition():
@@ -285,8 +290,7 @@ async def test_cancelling_a_chat_turn_ends_it_for_its_caller(ann: Calls, engine:
     await until(lambda: engine.running)
     await ann.cancel(job_id)
     with pytest.raises(grpc.aio.AioRpcError) as failure:
-        while await call.read() is not grpc.aio.EOF:
-            pass
+        await anext(message async for message in _read(call) if message is grpc.aio.EOF)
     assert failure.value.code() == grpc.StatusCode.CANCELLED
     await until(lambda: not engine.running)
 

@@ -58,6 +58,17 @@ CREATE TABLE assets (
 );
 CREATE INDEX assets_of_owner ON assets (owner, created DESC, key);
 
+-- Written in the transaction that stores the job: a caller whose answer was lost asks again and gets the same job.
+CREATE TABLE idempotency (
+    owner   text NOT NULL,
+    key     text NOT NULL,
+    request bytea NOT NULL,                        -- SHA-256 of the request
+    job_id  text NOT NULL,
+    created timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (owner, key)
+);
+CREATE INDEX idempotency_age ON idempotency (created);
+
 CREATE TABLE secrets (
     name  text PRIMARY KEY,
     value bytea NOT NULL

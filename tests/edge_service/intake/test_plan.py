@@ -17,7 +17,6 @@ def request(**fields: object) -> edge_pb2.SubmitJobRequest:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"idempotency_key": "k"},
         {"webhook": {"url": "https://example.com/hook"}},
         {"priority": 0},
         {"content_mode": "sfw"},

@@ -1,5 +1,5 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC
 
 import pytest
 
@@ -7,8 +7,8 @@ from edge_service.intake.plan import plan_job
 from edge_service.jobs.database import Database
 from edge_service.jobs.leases import Leases
 from edge_service.jobs.records import AssetRow, Lease
-from edge_service.jobs.store import Store
-from shared.errors import AssetNotFound, JobNotFound
+from edge_service.jobs.store import Store, Submission
+from shared.errors import AssetNotFound, IdempotencyConflict, JobNotFound
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -27,10 +27,10 @@ def leases(database: Database) -> Leases:
     return Leases(database)
 
 
-async def submitted(store: Store, owner: str = "ann", seconds: float = 60) -> str:
+async def submitted(store: Store, owner: str = "ann", seconds: float = 60, key: str = "", digest: bytes = b"a") -> str:
     job = {"sdxl": {"type": "sdxl_image_fast", "prompt": "a fox"}, "deadline": f"{seconds}s"}
     plan = plan_job(from_spec_dict(edge_pb2.SubmitJobRequest, job), {})
-    return await store.create(owner, plan, datetime.now(UTC))
+    return await store.create(owner, plan, Submission(key, digest))
 
 
 async def running(store: Store, leases: Leases) -> Lease:
@@ -212,3 +212,33 @@ async def test_jobs_are_listed_by_state(store: Store, leases: Leases):
 async def test_all_replicas_share_a_secret(store: Store):
     assert await store.secret("asset_urls", b"first") == b"first"
     assert await store.secret("asset_urls", b"second") == b"first"
+
+
+async def test_the_same_key_and_request_are_the_same_job(store: Store):
+    ids = await asyncio.gather(*(submitted(store, key="k") for _ in range(8)))
+    assert len(set(ids)) == 1
+    assert len(await store.jobs("ann", [], None, 10)) == 1
+
+
+async def test_the_same_key_with_another_request_is_refused(store: Store):
+    await submitted(store, key="k", digest=b"a")
+    with pytest.raises(IdempotencyConflict, match="another request"):
+        await submitted(store, key="k", digest=b"b")
+
+
+async def test_a_key_is_its_owners_alone(store: Store):
+    assert await submitted(store, "ann", key="k") != await submitted(store, "bob", key="k", digest=b"b")
+
+
+async def test_without_a_key_every_submission_is_a_job(store: Store):
+    assert await submitted(store) != await submitted(store)
+
+
+async def test_a_key_is_forgotten_after_a_day(store: Store, leases: Leases, database: Database):
+    first = await submitted(store, key="k")
+    await leases.forget_keys()
+    assert await submitted(store, key="k") == first
+    async with database.connection() as connection:
+        await connection.execute("UPDATE idempotency SET created = now() - interval '25 hours'")
+    await leases.forget_keys()
+    assert await submitted(store, key="k") != first

@@ -88,7 +88,7 @@ def _text_config(width: int, activation: str) -> CLIPTextConfig:
         hidden_size=width,
         intermediate_size=4 * width,
         projection_dim=POOLED_WIDTH,
-        num_hidden_layers=3,
+        num_hidden_layers=6,
         num_attention_heads=2,
         max_position_embeddings=clip_vocabulary.MAX_TOKENS,
         hidden_act=activation,

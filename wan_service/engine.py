@@ -1,0 +1,277 @@
+"""The video engine on diffusers' WanPipeline.
+
+Every request runs on a shallow copy of the loaded pipeline: the weights are shared, while the scheduler and everything
+else a run writes to belong to that run alone.
+"""
+
+import copy
+import logging
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+
+from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory, Violation
+from shared.model_files import check, first_line, real_name
+from shared.worker_configs import ModelConfig
+from wan_service import media
+from wan_service.seam import Film, LoadedModel, Phase, Report, Step, VideoRequest
+
+PIPELINE = "WanPipeline"
+MIN_SIDE = 64
+MAX_PIXELS = 1280 * 720
+SELF_TEST = VideoRequest("a self-test", "", MIN_SIDE, MIN_SIDE, 5, 8, 1, guidance_scale=2.0, flow_shift=5.0, seed=0)
+
+
+class DiffusersEngine:
+    """The real engine. See `seam.Engine`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._device = torch.device("cpu")
+        self._pipeline: Any = None
+        self._model: LoadedModel | None = None
+
+    @property
+    def model(self) -> LoadedModel:
+        assert self._model is not None, "load() first"
+        return self._model
+
+    def device_memory_mb(self) -> tuple[int, int]:
+        if self._device.type != "cuda":
+            return 0, 0
+        free, total = torch.cuda.mem_get_info(self._device)
+        return (total - free) // 2**20, total // 2**20
+
+    def device_memory_mb(self) -> tuple[int, int]:
+        if self._device.type != "cuda":
+            return 0, 0
+        free, total = torch.cuda.mem_get_info(self._device)
+        return (total - free) // 2**20, total // 2**20
+
+    def load(self) -> None:
+        _quieten_libraries()
+        self._device = _device(self._config.device)
+        dtype = _dtype(self._config.dtype, self._device)
+        self._pipeline = _prepare(_read(self._config.source, dtype), self._device, self._config)
+        self._model = LoadedModel(
+            real_name=real_name(self._config.source),
+            device=str(self._device),
+            dtype=str(dtype).removeprefix("torch."),
+            capabilities=(),
+            # Latents are compressed in space, and then the transformer takes them in patches.
+            size_multiple=self._pipeline.vae_scale_factor_spatial * self._pipeline.transformer.config.patch_size[1],
+            min_side=MIN_SIDE,
+            max_pixels=MAX_PIXELS,
+        )
+        self._self_test()
+
+    def _self_test(self) -> None:
+        try:
+            self.generate(SELF_TEST, lambda step: None)
+        except Exception as error:  # whatever it is, the operator reads one line
+            raise ModelUnusable(f"{self._config.source}: makes no video: {first_line(error)}") from error
+
+    def generate(self, request: VideoRequest, report: Report) -> Film:
+        self._refuse_impossible(request)
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        try:
+            return self._generate(request, report)
+        except torch.OutOfMemoryError:
+            # Only left the block does the error's traceback let go of the tensors that filled the memory.
+            pass
+        torch.cuda.empty_cache()
+        raise OutOfMemory(
+            f"{request.frames} frames of {request.width}x{request.height} do not fit into the memory of this worker"
+        )
+
+    def _refuse_impossible(self, request: VideoRequest) -> None:
+        multiple = self.model.size_multiple
+        for side in ("width", "height"):
+            if getattr(request, side) % multiple:
+                given = getattr(request, side)
+                raise InvalidRequest(Violation(side, f"must be a multiple of {multiple} for this model, got {given}"))
+        if request.still and request.frames != 1:
+            raise InvalidRequest(Violation("frames", f"a still has exactly 1, got {request.frames}"))
+
+    @torch.no_grad()
+    def _generate(self, request: VideoRequest, report: Report) -> Film:
+        report(Step(Phase.ENCODING))
+        pipeline = copy.copy(self._pipeline)
+        pipeline.scheduler = _scheduler(self._pipeline.scheduler, request.flow_shift)
+        latents, steps = _denoise(pipeline, request, report)
+        guidance_scale = float(pipeline.guidance_scale)
+        decode = partial(_decode, pipeline.vae, latents, report)
+        make = media.make_still if request.still else media.make_video
+        content, facts = make(decode, request, self._parameters(request, steps, guidance_scale))
+        return Film(
+            content,
+            **vars(facts),
+            steps=steps,
+            guidance_scale=guidance_scale,
+            seed=request.seed,
+            vram_used=_vram_used(self._device),
+        )
+
+    def _parameters(self, request: VideoRequest, steps: int, guidance_scale: float) -> dict[str, object]:
+        return {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "steps": steps,
+            "guidance_scale": guidance_scale,
+            "flow_shift": request.flow_shift,
+            "seed": request.seed,
+            "model": self.model.real_name,
+        }
+
+
+def _scheduler(scheduler: Any, flow_shift: float) -> Any:
+    """A scheduler of the model's own kind with the shift asked for, which flow-matching Euler calls by another name."""
+    name = "flow_shift" if "flow_shift" in scheduler.config else "shift"
+    return type(scheduler).from_config(scheduler.config, **{name: flow_shift})
+
+
+def _denoise(pipeline: Any, request: VideoRequest, report: Report) -> tuple[torch.Tensor, int]:
+    """Latents of shape (1, channels, frames / 4, height / 8 or 16, width / 8 or 16), and the steps that ran."""
+    steps = 0
+
+    def on_step_end(_: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        nonlocal steps
+        steps += 1
+        report(Step(Phase.DENOISING, steps, pipeline.num_timesteps))
+        return {}
+
+    latents = pipeline(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        width=request.width,
+        height=request.height,
+        num_frames=_makeable(request.frames, pipeline.vae_scale_factor_temporal),
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        generator=torch.Generator("cpu").manual_seed(request.seed),
+        output_type="latent",
+        callback_on_step_end=on_step_end,
+    ).frames
+    return latents, steps
+
+
+def _makeable(frames: int, compression: int) -> int:
+    """The least number of the form 4k + 1 that is at least `frames`: Wan makes no other."""
+    return -(-(frames - 1) // compression) * compression + 1
+
+
+def _decode(vae: Any, latents: torch.Tensor, report: Report, take: media.Take) -> None:
+    """Hands over frame after frame, each of height x width x 3 bytes, as soon as it is decoded."""
+    mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
+    latents = latents.to(vae.dtype)
+    latents = latents * std.to(latents) + mean.to(latents)
+    done, total = 0, latents.shape[2]
+
+    def before_piece(*_: Any) -> None:
+        nonlocal done
+        report(Step(Phase.DECODING, done, total))
+        done += 1
+
+    def after_piece(_: Any, inputs: Any, piece: torch.Tensor) -> torch.Tensor:
+        for frame in _pixels(vae, piece):
+            take(frame)
+        return piece[:, :, :0]  # `decode` joins what it is given: nothing, so that memory does not grow with the length
+
+    hooks = [vae.decoder.register_forward_pre_hook(before_piece), vae.decoder.register_forward_hook(after_piece)]
+    try:
+        vae.decode(latents)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        vae.clear_cache()  # of pieces that later ones build on: large, and of no use to the next video
+
+
+def _pixels(vae: Any, piece: torch.Tensor) -> Iterator[bytes]:
+    """The frames of what the decoder makes of one latent frame: 1 for the first, 4 for any other."""
+    video = unpatchify(piece, vae.config.patch_size or 1)[0].transpose(0, 1)
+    if not torch.isfinite(video).all():
+        raise EngineFailed("the model computed no picture but not-a-numbers; another dtype may help")
+    for frame in video:
+        scaled = frame.mul(127.5).add_(127.5).round_().clamp_(0, 255)
+        yield scaled.to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy().tobytes()
+
+
+def _read(source: str, dtype: torch.dtype) -> Any:
+    """The pipeline in main memory. Raises ModelUnusable."""
+    path = check(source, PIPELINE)
+    if path and path.is_file():
+        raise ModelUnusable(f"{source}: a Wan model is a folder or a hub id, not a single file")
+    loader: Any = getattr(diffusers, PIPELINE)
+    # The decoder stays in float32, in which Wan is published: half precision shows as flicker.
+    dtypes = {"default": dtype, "vae": torch.float32}
+    try:
+        encoder = _text_encoder(str(path or source), dtype)
+        pipeline = loader.from_pretrained(
+            str(path or source), text_encoder=encoder, dtype=dtypes, use_safetensors=True, trust_remote_code=False
+        )
+    except ModelUnusable:
+        raise
+    except Exception as error:  # many libraries, many exceptions; each means the same to the operator
+        raise ModelUnusable(f"{source}: {first_line(error)}") from error
+    for part in ("transformer", "vae"):
+        for name, weight in getattr(pipeline, part).named_parameters():
+            if weight.is_meta:
+                raise ModelUnusable(f"{source}: weights are missing, such as {name} of the {part}")
+    return pipeline
+
+
+def _text_encoder(source: str, dtype: torch.dtype) -> Any:
+    """Loaded apart from the rest, because only so does the library tell which weights it had to make up."""
+    encoder, report = transformers.UMT5EncoderModel.from_pretrained(
+        source, subfolder="text_encoder", dtype=dtype, use_safetensors=True, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise ModelUnusable(f"{source}: weights are missing, such as {min(report['missing_keys'])} of the text_encoder")
+    return encoder
+
+
+def _prepare(pipeline: Any, device: torch.device, config: ModelConfig) -> Any:
+    pipeline.set_progress_bar_config(disable=True)
+    if config.attention_slicing:
+        raise ModelUnusable("ATELIER_ATTENTION_SLICING: this model has no attention that can be sliced")
+    if config.compile:
+        pipeline.transformer.compile_repeated_blocks(fullgraph=True)
+    if not config.cpu_offload:
+        return pipeline.to(device)
+    if device.type == "cpu":
+        raise ModelUnusable("ATELIER_CPU_OFFLOAD: there is nothing to offload from when the device is cpu")
+    pipeline.enable_model_cpu_offload(device=device)
+    return pipeline
+
+
+def _quieten_libraries() -> None:
+    """What they would print while loading is not for a service's log."""
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity(logging.CRITICAL)  # errors come as exceptions too
+        library.utils.logging.disable_progress_bar()
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelUnusable(f"ATELIER_DEVICE is {wanted}, but torch sees no CUDA device")
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def _dtype(wanted: str, device: torch.device) -> torch.dtype:
+    if wanted == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = getattr(torch, wanted)
+    assert isinstance(dtype, torch.dtype)
+    return dtype
+
+
+def _vram_used(device: torch.device) -> int:
+    return torch.cuda.max_memory_allocated(device) // 2**20 if device.type == "cuda" else 0

@@ -47,12 +47,6 @@ class DiffusersEngine:
         free, total = torch.cuda.mem_get_info(self._device)
         return (total - free) // 2**20, total // 2**20
 
-    def device_memory_mb(self) -> tuple[int, int]:
-        if self._device.type != "cuda":
-            return 0, 0
-        free, total = torch.cuda.mem_get_info(self._device)
-        return (total - free) // 2**20, total // 2**20
-
     def load(self) -> None:
         _quieten_libraries()
         self._device = _device(self._config.device)

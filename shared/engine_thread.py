@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -18,7 +18,7 @@ class EngineThread(Generic[StepT, ResultT]):
     def __init__(self, threads: int = 1) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="engine")
 
-    async def run(self, call: Callable[[Callable[[StepT], None]], ResultT]) -> AsyncIterator[StepT | ResultT]:
+    async def run(self, call: Callable[[Callable[[StepT], None]], ResultT]) -> AsyncGenerator[StepT | ResultT, None]:
         """Yields what `call` reports, then what it returns. Closing the iterator stops the call at its next report
         and returns only when it has stopped, so that a slot is never given to two jobs."""
         loop, gone = asyncio.get_running_loop(), threading.Event()
@@ -29,7 +29,7 @@ class EngineThread(Generic[StepT, ResultT]):
                 raise Cancelled("the caller has gone")
             loop.call_soon_threadsafe(steps.put_nowait, step)
 
-        running = loop.run_in_executor(self._executor, call, report)
+        running = loop.run_in_executor(self._executor, _carried, call, report)
         running.add_done_callback(lambda _: steps.put_nowait(None))
         try:
             while (step := await steps.get()) is not None:
@@ -42,6 +42,14 @@ class EngineThread(Generic[StepT, ResultT]):
     def close(self) -> None:
         """Frees the threads; a call that still runs ends at its next report."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _carried(call: Callable[[Callable[[StepT], None]], ResultT], report: Callable[[StepT], None]) -> ResultT:
+    try:
+        return call(report)
+    except StopIteration as error:
+        # No future carries one: whoever waits would wait for ever.
+        raise RuntimeError("an iterator of the engine ended early") from error
 
 
 async def _end(running: "asyncio.Future[ResultT]") -> None:

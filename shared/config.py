@@ -4,6 +4,7 @@ Each field `name` of a subclass is read from `ATELIER_NAME`, or from `--name` on
 description is what `--help` prints.
 """
 
+import inspect
 import sys
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -82,6 +83,7 @@ C = TypeVar("C", bound=ServiceConfig)
 def load(cls: type[C], service: str, arguments: list[str] | None = None) -> C:
     """Reads the configuration or stops the process, having named every variable that is wrong."""
     given = sys.argv[1:] if arguments is None else arguments
+    cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")  # what --help begins with
     try:
         return cls(_cli_parse_args=given, _cli_prog_name=f"python -m {service}")  # type: ignore[call-arg]
     except ValidationError as error:

@@ -27,8 +27,8 @@ class Slots:
         return self._semaphore.locked()
 
     def accept(self) -> None:
-        """Takes new work from now on."""
-        self.accepting = True
+        """Takes new work from now on, unless it drains already."""
+        self.accepting = not self.draining
         self._count()
 
     def drain(self) -> None:
@@ -36,11 +36,18 @@ class Slots:
         self.accepting, self.draining = False, True
         self._count()
 
+    def check(self) -> None:
+        """Raises NoFreeSlot if the waiting line is full, Draining if no new work is taken."""
+        if not self.accepting:
+            raise Draining("this worker takes no new work now")
+        if self.busy and self.waiting >= self.waiting_limit:
+            raise NoFreeSlot(f"all {self.total} slots are taken and {self.waiting} jobs wait")
+
     @contextlib.asynccontextmanager
     async def hold(self) -> AsyncIterator[None]:
         """Waits for a slot, first come first served, and keeps it for the length of the block.
 
-        Raises NoFreeSlot at once if the waiting line is full, Draining if no new work is taken.
+        Raises at once what `check` raises.
         """
         await self._enter()
         self._count(running=1)
@@ -51,10 +58,7 @@ class Slots:
             self._count(running=-1)
 
     async def _enter(self) -> None:
-        if not self.accepting:
-            raise Draining("this worker takes no new work now")
-        if self.busy and self.waiting >= self.waiting_limit:
-            raise NoFreeSlot(f"all {self.total} slots are taken and {self.waiting} jobs wait")
+        self.check()
         self._count(waiting=1)
         try:
             await self._semaphore.acquire()

@@ -85,14 +85,15 @@ def _rule(field: FieldDescriptor, path: str) -> ValidationConfig:
                                 _bound(found.repeated, "max_items"))  # fmt: skip
     if field.type == FieldDescriptor.TYPE_ENUM:
         required = 0 in found.enum.not_in and not field.has_presence
-        return ValidationConfig(path, "enum", required, choices=_words(cast(EnumDescriptor, field.enum_type)))
+        return ValidationConfig(path, "enum", required, choices=enum_words(cast(EnumDescriptor, field.enum_type)))
     if field.type == FieldDescriptor.TYPE_STRING:
         fewest, most = _bound(found.string, "min_len"), _bound(found.string, "max_len")
         return ValidationConfig(path, "string", bool(fewest), fewest, most, pattern=found.string.pattern)
     return _number_rule(path, found, TYPE_WORDS.get(field.type, "message"))
 
 
-def _words(enum: EnumDescriptor) -> tuple[str, ...]:
+def enum_words(enum: EnumDescriptor) -> tuple[str, ...]:
+    """The words of an enum, in order, without that of 0."""
     return tuple(enum_word(enum.name, value.name) for value in enum.values if value.number != 0)
 
 

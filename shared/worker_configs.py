@@ -4,6 +4,7 @@ against what the worker said, not against a copy.
 
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
 
 from shared.config import WorkerServiceConfig
 from shared.pb.atelier.worker.v1 import worker_pb2
@@ -35,6 +36,29 @@ class Model:
     min_side: int = 0
     max_pixels: int = 0
     context_tokens: int = 0
+
+
+class Sizes(Protocol):
+    """What bounds a picture: a Model here, or the one that a worker described itself with."""
+
+    @property
+    def size_multiple(self) -> int: ...
+    @property
+    def min_side(self) -> int: ...
+    @property
+    def max_pixels(self) -> int: ...
+
+
+def size_problem(width: int, height: int, sizes: Sizes) -> str | None:
+    """The bound that a size in pixels breaks, with the size given; None if it breaks none."""
+    given = f"got {width}x{height}"
+    if sizes.size_multiple and (width % sizes.size_multiple or height % sizes.size_multiple):
+        return f"both sides must be multiples of {sizes.size_multiple}, {given}"
+    if min(width, height) < sizes.min_side:
+        return f"both sides must be at least {sizes.min_side}, {given}"
+    if sizes.max_pixels and width * height > sizes.max_pixels:
+        return f"width x height must be at most {sizes.max_pixels} pixels, {given}"
+    return None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,9 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
         self.config: WorkerConfig | None = None
         self._slots, self._memory = slots, memory
 
+    def register(self, server: grpc.aio.Server) -> None:
+        worker_pb2_grpc.add_WorkerServiceServicer_to_server(self, server)
+
     async def Describe(
         self, request: worker_pb2.DescribeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> worker_pb2.DescribeResponse:

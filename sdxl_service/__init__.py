@@ -1,0 +1,1 @@
+"""The image worker: Stable Diffusion XL behind gRPC."""

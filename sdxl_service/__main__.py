@@ -1,0 +1,24 @@
+"""`python -m sdxl_service`: the image worker as a process."""
+
+from sdxl_service.config import SdxlConfig
+from sdxl_service.seam import Engine
+from sdxl_service.servicer import sdxl_worker
+from shared.config import load
+from shared.server import run
+from shared.worker_configs import model_config
+
+
+def main() -> None:
+    config = load(SdxlConfig, "sdxl_service")
+
+    def make_engine() -> Engine:
+        # Only here, so that --help and a wrong variable do not wait for torch.
+        from sdxl_service.engine import DiffusersEngine
+
+        return DiffusersEngine(model_config(config))
+
+    run(sdxl_worker(config, make_engine), config)
+
+
+if __name__ == "__main__":
+    main()

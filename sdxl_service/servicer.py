@@ -1,0 +1,147 @@
+"""The image worker's handler: message -> engine call -> events."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from sdxl_service.config import SdxlConfig
+from sdxl_service.seam import Engine, ImageRequest, LoadedModel, Pictures, Step
+from shared.assets import AssetStore, Stored
+from shared.blocking_worker import BlockingWorker, Jobs, Kind
+from shared.errors import CapabilityMissing, InvalidRequest, Violation
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
+from shared.progress import Meter
+from shared.slots import Slots
+from shared.validation_schemas import enum_word, enum_words
+from shared.worker_configs import size_problem
+
+log = logging.getLogger(__name__)
+
+KIND = Kind(
+    worker_type="sdxl",
+    service="atelier.sdxl.v1.SdxlService",
+    model_name="lustify_sdxl",
+    job_types=enum_words(sdxl_pb2.SdxlJobType.DESCRIPTOR),
+)
+# The fields of the request behind those of ImageRequest.
+FIELDS = {
+    "resolution": "job.config.resolution",
+    "scheduler": "job.sampling.scheduler",
+    "clip_skip": "job.sampling.clip_skip",
+}
+
+
+class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
+    """Executes image jobs exactly as they are given."""
+
+    def __init__(self, worker_id: str, jobs: Jobs[Engine], assets: AssetStore) -> None:
+        self._worker_id, self._jobs, self._assets = worker_id, jobs, assets
+
+    async def Generate(
+        self, request: sdxl_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[sdxl_pb2.GenerateResponse]:
+        job, meter = request.job, Meter()
+        refuse_impossible(job, self._jobs.engine.model)
+        wanted = image_request(job)
+
+        async def store(drawn: Pictures) -> sdxl_pb2.SdxlCallback:
+            stored = await self._assets.put_all(job.user_id, job.id, [picture.png for picture in drawn.pictures])
+            return self._callback(job, drawn, stored, meter)
+
+        drawing = self._jobs.execute(lambda engine, report: engine.generate(wanted, report), store, meter, FIELDS)
+        async with aclosing(drawing) as events:
+            async for event in events:
+                if isinstance(event, job_pb2.Progress):
+                    yield sdxl_pb2.GenerateResponse(progress=event)
+                else:
+                    yield sdxl_pb2.GenerateResponse(callback=event)
+
+    def _callback(
+        self, job: sdxl_pb2.SdxlJob, drawn: Pictures, stored: Sequence[Stored], meter: Meter
+    ) -> sdxl_pb2.SdxlCallback:
+        log.info("job completed", extra={"job_id": job.id, "seconds": round(meter.elapsed, 3)})
+        return sdxl_pb2.SdxlCallback(
+            job_id=job.id,
+            worker_id=self._worker_id,
+            status=job_pb2.JOB_STATUS_COMPLETED,
+            assets=[_asset(drawn, index, file) for index, file in enumerate(stored)],
+            metadata=sdxl_pb2.SdxlCallbackMetadata(
+                compel_enhancement=False,
+                reference_mode=sdxl_pb2.SDXL_REFERENCE_MODE_NONE,
+                processing_time=meter.elapsed,
+                vram_used=drawn.vram_used,
+                model_used=self._jobs.engine.model.real_name,
+            ),
+        )
+
+
+def _asset(drawn: Pictures, index: int, stored: Stored) -> sdxl_pb2.SdxlAsset:
+    picture = drawn.pictures[index]
+    metadata = sdxl_pb2.SdxlAssetMetadata(
+        width=picture.width,
+        height=picture.height,
+        format=stored.media.extension,
+        batch_size=len(drawn.pictures),
+        steps=picture.steps,
+        guidance_scale=picture.guidance_scale,
+        seed=picture.seed,
+        bytes=stored.bytes,
+        sha256=stored.sha256,
+        mime_type=stored.media.mime_type,
+    )
+    return sdxl_pb2.SdxlAsset(type=job_pb2.ASSET_TYPE_IMAGE, key=stored.key, metadata=metadata)
+
+
+def refuse_impossible(job: sdxl_pb2.SdxlJob, model: LoadedModel) -> None:
+    """Raises CapabilityMissing or InvalidRequest for what the loaded model cannot do."""
+    for ability, field in _abilities(job):
+        if ability not in model.capabilities:
+            raise CapabilityMissing(f"{field}: {model.real_name} cannot do {ability}")
+    width, height = size(job)
+    if problem := size_problem(width, height, model):
+        raise InvalidRequest(Violation(FIELDS["resolution"], problem))
+
+
+def _abilities(job: sdxl_pb2.SdxlJob) -> Iterator[tuple[str, str]]:
+    """The optional abilities a job needs, each with the field that asks for it."""
+    if job.compel_enabled or job.compel_weights:
+        yield "compel", "job.compel_enabled" if job.compel_enabled else "job.compel_weights"
+    kind = job.metadata.reference_type
+    if kind or job.metadata.reference_image_url:
+        word = enum_word("ReferenceType", sdxl_pb2.ReferenceType.Name(kind)) if kind else "image"
+        yield f"reference_{word}", f"job.metadata.{'reference_type' if kind else 'reference_image_url'}"
+
+
+def image_request(job: sdxl_pb2.SdxlJob) -> ImageRequest:
+    """What the engine is asked: what the job says, field by field."""
+    width, height = size(job)
+    return ImageRequest(
+        prompt=job.prompt,
+        negative_prompt=job.config.negative_prompt,
+        width=width,
+        height=height,
+        steps=job.config.steps,
+        guidance_scale=job.config.guidance_scale,
+        seeds=tuple(job.sampling.seeds),
+        scheduler=enum_word("SdxlScheduler", sdxl_pb2.SdxlScheduler.Name(job.sampling.scheduler)),
+        clip_skip=job.sampling.clip_skip,
+    )
+
+
+def size(job: sdxl_pb2.SdxlJob) -> tuple[int, int]:
+    """Width and height in pixels."""
+    width, _, height = job.config.resolution.partition("x")
+    return int(width), int(height)
+
+
+def sdxl_worker(config: SdxlConfig, make_engine: Callable[[], Engine]) -> BlockingWorker[Engine]:
+    """The image worker, put together. `make_engine` is called when it is time to load."""
+    jobs = Jobs(Slots(config.slots, config.waiting), make_engine, Step)
+    servicer = SdxlServicer(config.worker_id, jobs, AssetStore(config.assets))
+    return BlockingWorker(
+        config, KIND, jobs, lambda server: sdxl_pb2_grpc.add_SdxlServiceServicer_to_server(servicer, server)
+    )

@@ -1,0 +1,1 @@
+"""The video worker: Wan behind gRPC."""

@@ -18,7 +18,7 @@ Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> None:
     """Whoever runs the tests may have configured a service of their own."""
-    for name in [name for name in os.environ if name.startswith("ATELIER_")]:
+    for name in [name for name in os.environ if name.startswith("ATELIER_") and name != "ATELIER_CACHE"]:
         del os.environ[name]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from atelier.cli.running import INTERRUPTED
 from atelier.cli.screen import Screen
 from atelier.client import AsyncClient
 from atelier.events import Ended
@@ -30,13 +31,14 @@ class Following:
         async with AsyncClient(edge) as client:
             await self._follow(client, after)
 
-    def let_go(self) -> None:
-        """Says how to come back to a job that goes on."""
+    def let_go(self) -> int:
+        """Says how to come back to a job that goes on; returns the exit code."""
         if self._job_id:
             watch, cancel = f"atelier watch {self._job_id}", f"atelier cancel {self._job_id}"
             where = f" --out {self._out}" if self._out else ""
             text = f"the job goes on; follow it with:  {watch}{where}\nor end it with:  {cancel}"
             self._screen.say(text, detached=self._job_id, watch=watch + where, cancel=cancel)
+        return INTERRUPTED
 
     async def _follow(self, client: AsyncClient, after: int) -> None:
         async for event in client.watch(self._job_id, after):

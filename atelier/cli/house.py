@@ -42,7 +42,7 @@ def up(
     """
     shown = screen(json)
     plan = _plan(sdxl_model, wan_model, chat_model, listen, web_listen)
-    run(_up(plan, shown), shown, lambda: shown.say("stopped", stopped=True))
+    run(_up(plan, shown), shown, lambda: _stopped(shown))
 
 
 def demo(
@@ -59,7 +59,7 @@ def demo(
     """
     shown = screen(json)
     plan = _plan(sdxl_model, wan_model, chat_model, LOCAL, LOCAL)
-    run(_demo(plan, out, keep, shown), shown, lambda: shown.say("stopped", stopped=True))
+    run(_demo(plan, out, keep, shown), shown)
 
 
 def models(json: options.Json = False) -> None:
@@ -95,6 +95,11 @@ async def _models(shown: Screen) -> None:
     for kind in KINDS:
         folders = await asyncio.to_thread(small_models.ensure, [kind], None, shown.say)
         shown.say(f"{kind:<5} {folders[kind]}", model=kind, folder=str(folders[kind]))
+
+
+def _stopped(shown: Screen) -> int:
+    shown.say("stopped", stopped=True)
+    return 0  # it ran until it was asked to stop, as it should
 
 
 def _plan(sdxl: str, wan: str, chat: str, listen: str, web_listen: str) -> Plan:

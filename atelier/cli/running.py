@@ -18,18 +18,16 @@ INTERRUPTED = 128 + signal.SIGINT
 EXPECTED = (AtelierError, ConnectionError, StartFailed, SmallModelError, OSError)
 
 
-def run(work: Coroutine[Any, Any, None], screen: Screen, interrupted: Callable[[], None] | None = None) -> None:
+def run(work: Coroutine[Any, Any, None], screen: Screen, interrupted: Callable[[], int] = lambda: INTERRUPTED) -> None:
     """Runs a command to its end. An error becomes one line and exit code 1.
 
-    On Ctrl-C or SIGTERM `interrupted` says what people should know then, and the exit code is 130.
+    On Ctrl-C or SIGTERM `interrupted` says what people should know then, and returns the exit code.
     """
     try:
         with screen:
             asyncio.run(_stoppable(work))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        if interrupted:
-            interrupted()
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(interrupted()) from None
     except EXPECTED as error:
         fail(error, screen)
 

@@ -26,7 +26,7 @@ class Plan:
 
 def worker(name: str, plan: Plan, model: str) -> Program:
     """The worker of one kind."""
-    environment = {**_shared(plan), "ATELIER_MODEL": model, "OMP_NUM_THREADS": _threads()}
+    environment = {**_shared(plan), "ATELIER_MODEL": model, **_threads()}
     return Program(name, (sys.executable, "-m", f"{name}_service"), environment, {"grpc": GRPC})
 
 
@@ -42,6 +42,8 @@ def _shared(plan: Plan) -> dict[str, str]:
         "ATELIER_ASSETS": os.environ.get("ATELIER_ASSETS") or (plan.data / "user-library").as_uri(),
         "ATELIER_LOG_FORMAT": "text",
         "ATELIER_DRAIN_SECONDS": str(DRAIN_SECONDS),
+        # Services start programs (the database, ffmpeg) but never go on in a fork: without this gRPC warns at each.
+        "GRPC_ENABLE_FORK_SUPPORT": "0",
         **found_here(),
     }
 
@@ -53,7 +55,9 @@ def found_here() -> dict[str, str]:
     return {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
 
 
-def _threads() -> str:
+def _threads() -> dict[str, str]:
     # Every worker may use every core: mostly one of them works while the others wait for jobs, and dividing the cores
-    # would make that one slow. Where several work at once the kernel shares the cores fairly.
-    return os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
+    # would make that one slow. Where several work at once they must not wait by spinning, as OpenMP does by itself:
+    # each then burns the cores that another needs (an image on 2 busy cores took 4 s without and 18 to 32 s with it).
+    wanted = {"OMP_NUM_THREADS": str(os.cpu_count() or 1), "OMP_WAIT_POLICY": "PASSIVE"}
+    return {name: os.environ.get(name) or value for name, value in wanted.items()}

@@ -85,12 +85,6 @@ def test_a_misspelt_option_is_refused_by_name(edge: ScriptedEdge) -> None:
         client.image("a red fox", stepz=25)  # type: ignore[call-arg]
 
 
-async def test_two_submissions_have_different_keys(client: AsyncClient, script: Script) -> None:
-    await client.image("a red fox")
-    await client.image("a red fox")
-    assert len({request.idempotency_key for request in script.submitted} - {""}) == 2
-
-
 async def test_a_job_is_under_way_before_anything_is_awaited(client: AsyncClient, script: Script) -> None:
     handle = client.image("a red fox")
     assert await asyncio.to_thread(script.arrived.wait, 5)

@@ -55,12 +55,6 @@ def test_nothing_of_a_file_is_stripped() -> None:
     assert (job.id, job.user_id) == ("sdxl_1", "me")  # type: ignore[union-attr]
 
 
-def test_the_key_of_a_submission_is_kept() -> None:
-    request = edge_pb2.SubmitJobRequest(sdxl=sdxl_pb2.SdxlJob(prompt="x"), idempotency_key="mine")
-    assert requests.submission(request).idempotency_key == "mine"
-
-
-def test_submitting_a_message_does_not_change_it() -> None:
-    request = edge_pb2.SubmitJobRequest(sdxl=sdxl_pb2.SdxlJob(prompt="x"))
-    requests.submission(request)
-    assert request.idempotency_key == ""
+def test_a_request_is_submitted_as_it_is() -> None:
+    request = edge_pb2.SubmitJobRequest(sdxl=sdxl_pb2.SdxlJob(prompt="x"), idempotency_key="mine", priority=3)
+    assert requests.submission(request) == request

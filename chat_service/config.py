@@ -12,6 +12,7 @@ class ChatConfig(WorkerServiceConfig):
     Every option can also be given as an environment variable: --base-model is ATELIER_BASE_MODEL.
     """
 
+    worker_id: str = Field("chat_worker_001", description="Name in callbacks.", pattern="^[a-z0-9_.-]+$")
     model: str = Field(
         min_length=1,
         description="The model that follows instructions, qwen_instruct: a local folder or a hub id. Safetensors only.",
@@ -34,11 +35,6 @@ class ChatConfig(WorkerServiceConfig):
         if wanted:
             raise ValueError("has no effect on the chat worker; leave it out")
         return wanted
-
-    @property
-    def name(self) -> str:
-        """The worker's id in callbacks."""
-        return self.worker_id or "chat_worker_001"
 
     @property
     def sources(self) -> dict[ModelName, str]:

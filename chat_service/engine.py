@@ -31,7 +31,7 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 from transformers.generation.continuous_batching.cb_logits_processors import ContinuousBatchingTemperatureLogitsWarper
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
 from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from chat_service.answer import Answer, Made
 from chat_service.prompt import Prompts
@@ -190,7 +190,8 @@ class _Checkpoint:
 
     def _self_test(self, manager: ContinuousBatchingManager) -> None:
         made: queue.SimpleQueue[Made] = queue.SimpleQueue()
-        hello = TextRequest("self-test", (ChatTurn("user", "Hello"),), 1, temperature=0.0, top_p=1.0, model="qwen_base")
+        # Sampled, because drawing refuses the not-a-numbers of a broken model, which the greedy choice would pass.
+        hello = TextRequest("self-test", (ChatTurn("user", "Hello"),), 1, temperature=1.0, top_p=1.0, model="qwen_base")
         try:
             with self.submit(self.read(hello), hello, made.put):
                 if failure := made.get(timeout=SELF_TEST_SECONDS).failure:
@@ -332,9 +333,13 @@ def _stop_tokens(*found: int | list[int] | None) -> frozenset[int]:
 
 def _load(source: str, device: torch.device, dtype: torch.dtype | str) -> tuple[Any, Any]:
     """The model on its device and its tokenizer. Raises ModelUnusable."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
     if not Path(source).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         raise ModelUnusable(f"{source}: no such folder")
+    _quiet_the_library()
+    return _load_weights(source, device, dtype), _load_tokenizer(source)
+
+
+def _load_weights(source: str, device: torch.device, dtype: torch.dtype | str) -> Any:
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
@@ -343,17 +348,35 @@ def _load(source: str, device: torch.device, dtype: torch.dtype | str) -> tuple[
             trust_remote_code=False,
             attn_implementation="sdpa",
             output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         model, report = loaded[0].to(device), loaded[1]
     except Exception as error:  # many libraries, many exceptions; to the operator each means the same
         raise ModelUnusable(f"{source}: {_first_line(error)}") from error
+    # The library fills both kinds with random numbers.
     if report["missing_keys"]:
-        # The library would fill them with random numbers and only warn.
         raise ModelUnusable(f"{source}: weights are missing, such as {min(report['missing_keys'])}")
+    if report["mismatched_keys"]:
+        raise ModelUnusable(f"{source}: weights have the wrong size, such as {min(report['mismatched_keys'])[0]}")
+    return model
+
+
+def _load_tokenizer(source: str) -> Any:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:
+        raise ModelUnusable(f"{source}: has no usable tokenizer") from error
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ModelUnusable(f"{source}: has no tokenizer.json")
-    return model, tokenizer
+    return tokenizer
+
+
+def _quiet_the_library() -> None:
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # what it warns of is refused here
+    batching = logging.getLogger("ContinuousBatchingLogger")
+    batching.handlers.clear()  # prints in a form of its own
+    batching.propagate = True
 
 
 def _real_name(source: str) -> str:

@@ -66,7 +66,8 @@ class ChatServicer(chat_pb2_grpc.ChatServiceServicer):
         assert self.engine
         chat = request.request
         loaded = {model.name: model for model in self.engine.models}
-        log.info("job completed", extra={"job_id": request.job_id, "tokens": end.tokens_generated})
+        seconds = round(meter.elapsed, 3)
+        log.info("job completed", extra={"job_id": request.job_id, "seconds": seconds, "tokens": end.tokens_generated})
         return chat_pb2.ChatCallback(
             job_id=request.job_id,
             worker_id=self._worker_id,
@@ -91,7 +92,7 @@ class ChatWorker:
     def __init__(self, config: ChatConfig, load_engine: EngineLoader) -> None:
         self._config, self._load_engine = config, load_engine
         self._slots = Slots(config.slots, config.waiting)
-        self._chat = ChatServicer(config.name, self._slots)
+        self._chat = ChatServicer(config.worker_id, self._slots)
         self._worker = WorkerServicer(self._slots, self._device_memory)
         self._loading: asyncio.Task[Engine] | None = None
 
@@ -121,7 +122,7 @@ class ChatWorker:
     def _describe(self, engine: Engine) -> WorkerConfig:
         models = tuple(Model(m.name, m.real_name, context_tokens=m.context_tokens) for m in engine.models)
         return WorkerConfig(
-            self._config.name, "chat", ("chat_turn",), models, self._slots.total, engine.device, engine.dtype
+            self._config.worker_id, "chat", ("chat_turn",), models, self._slots.total, engine.device, engine.dtype
         )
 
     def _device_memory(self) -> tuple[int, int]:

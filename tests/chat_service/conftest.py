@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,9 @@ def model_folder() -> Path:
 @pytest.fixture(scope="session")
 def engine(model_folder: Path) -> Iterator[TransformersEngine]:
     """SmolLM2 as both logical models; shared by all tests, so leave it working."""
-    engine = TransformersEngine({"qwen_instruct": str(model_folder), "qwen_base": str(model_folder)}, context_tokens=2048)
+    engine = TransformersEngine(
+        {"qwen_instruct": str(model_folder), "qwen_base": str(model_folder)}, context_tokens=2048
+    )
     yield engine
     engine.close()
 
@@ -32,7 +35,7 @@ def tiny_weights(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A complete model folder with random weights that make a token in a millisecond and never stop by themselves."""
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes: Any = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = LlamaConfig(vocab_size=49152, max_position_embeddings=TINY_CONTEXT, **sizes)
     model = LlamaForCausalLM(config)
     model.generation_config.eos_token_id = None

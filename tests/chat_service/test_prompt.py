@@ -1,6 +1,7 @@
 """Messages reach the model as they are, or not at all."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer
@@ -12,11 +13,11 @@ AWKWARD = "  two spaces first,\r\n\ttabs \u00a0, naÃ¯ve e\u0301, {{ jinja }}, ðŸ
 
 
 @pytest.fixture
-def tokenizer(model_folder: Path) -> AutoTokenizer:
+def tokenizer(model_folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(model_folder)
 
 
-def test_messages_reach_the_template_byte_for_byte(tokenizer: AutoTokenizer) -> None:
+def test_messages_reach_the_template_byte_for_byte(tokenizer: Any) -> None:
     tokens = Prompts(tokenizer, 2048).chat([("system", AWKWARD), ("user", AWKWARD * 2), ("assistant", AWKWARD)], 100)
     assert tokenizer.decode(tokens) == (
         f"<|im_start|>system\n{AWKWARD}<|im_end|>\n"
@@ -26,13 +27,13 @@ def test_messages_reach_the_template_byte_for_byte(tokenizer: AutoTokenizer) -> 
     )
 
 
-def test_the_base_model_reads_the_contents_alone(tokenizer: AutoTokenizer) -> None:
+def test_the_base_model_reads_the_contents_alone(tokenizer: Any) -> None:
     tokens = Prompts(tokenizer, 2048).plain([("system", "Once upon"), ("user", "a time")], 100)
     assert tokenizer.decode(tokens) == "Once upon\na time"
 
 
 @pytest.mark.parametrize("way", ["chat", "plain"])
-def test_a_prompt_may_fill_what_max_tokens_leaves_and_no_more(tokenizer: AutoTokenizer, way: str) -> None:
+def test_a_prompt_may_fill_what_max_tokens_leaves_and_no_more(tokenizer: Any, way: str) -> None:
     messages = [("user", "word " * 500)]
     fitting = len(getattr(Prompts(tokenizer, 2048), way)(messages, 100))
     assert len(getattr(Prompts(tokenizer, fitting + 100), way)(messages, 100)) == fitting
@@ -44,12 +45,12 @@ def test_a_prompt_may_fill_what_max_tokens_leaves_and_no_more(tokenizer: AutoTok
     assert violation.description.endswith(f"got {fitting}")
 
 
-def test_a_tokenizer_that_would_cut_is_told_not_to(tokenizer: AutoTokenizer) -> None:
+def test_a_tokenizer_that_would_cut_is_told_not_to(tokenizer: Any) -> None:
     tokenizer.backend_tokenizer.enable_truncation(8)
     assert len(Prompts(tokenizer, 2048).chat([("user", "word " * 100)], 100)) > 100
 
 
-def test_roles_that_the_template_refuses_are_an_invalid_request(tokenizer: AutoTokenizer) -> None:
+def test_roles_that_the_template_refuses_are_an_invalid_request(tokenizer: Any) -> None:
     tokenizer.chat_template = "{{ raise_exception('a sentence of the template') }}"
     with pytest.raises(InvalidRequest, match=r"^request\.messages: the model's chat template refuses") as refused:
         Prompts(tokenizer, 2048).chat([("system", "x")], 100)

@@ -12,8 +12,16 @@ from typing import Any
 import pytest
 
 from shared.blocking_worker import Jobs
-from shared.errors import CapabilityMissing, Draining, EngineFailed, InvalidRequest, ModelUnusable, NoFreeSlot
-from shared.errors import OutOfMemory, Violation  # fmt: skip
+from shared.errors import (  # fmt: skip
+    CapabilityMissing,
+    Draining,
+    EngineFailed,
+    InvalidRequest,
+    ModelUnusable,
+    NoFreeSlot,
+    OutOfMemory,
+    Violation,
+)
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.progress import Meter
 from shared.slots import Slots

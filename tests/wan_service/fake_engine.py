@@ -1,0 +1,58 @@
+"""A fake at the Engine seam of the video worker, and a job for it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.spec_json import from_spec_dict
+from wan_service.seam import Film, LoadedModel, Phase, Report, Step, VideoRequest
+
+JOB: dict[str, Any] = {
+    "id": "wan_video_fast_1734567890_def456",
+    "type": "video_fast",
+    "prompt": "waves",
+    "user_id": "user123",
+    "config": {"width": 480, "height": 832, "frames": 83, "fps": 24, "reference_mode": "none"},
+    "sampling": {"steps": 25, "guidance_scale": 6.5, "flow_shift": 5.0, "seed": 0, "negative_prompt": "fog"},
+}
+MP4, PNG = b"\0\0\0\x20ftypisom", b"\x89PNG\r\n\x1a\n"
+MODEL = LoadedModel("fake-wan", "cpu", "float32", (), size_multiple=16, min_side=64, max_pixels=1280 * 720)
+
+
+def film(request: VideoRequest, report: Report) -> Film:
+    """Films nothing, and reports values of its own, so that none can be mistaken for the request's."""
+    report(Step(Phase.ENCODING))
+    for step in range(1, 10):
+        report(Step(Phase.DENOISING, step, 9))
+    report(Step(Phase.DECODING, 0, 3))
+    made: dict[str, Any] = {"steps": 9, "guidance_scale": 2.5, "seed": request.seed + 100, "vram_used": 4321}
+    if request.still:
+        return Film(PNG, 64, 80, frames=1, fps=None, duration=None, **made)
+    return Film(MP4, 96, 112, frames=17, fps=8, duration=17 / 8, **made)
+
+
+class FakeEngine:
+    """Stands at the Engine seam: remembers what it was asked, and does what the test says."""
+
+    model = MODEL
+
+    def __init__(self) -> None:
+        self.requests: list[VideoRequest] = []
+        self.act: Callable[[VideoRequest, Report], Film] = film
+
+    def load(self) -> None: ...
+
+    def device_memory_mb(self) -> tuple[int, int]:
+        return 7, 80
+
+    def generate(self, request: VideoRequest, report: Report) -> Film:
+        self.requests.append(request)
+        return self.act(request, report)
+
+
+def request(**changes: Any) -> wan_pb2.GenerateRequest:
+    """A complete request; `config={"fps": 8}` changes one field of its config."""
+    plain = dict(JOB)
+    for name, value in changes.items():
+        plain[name] = {**plain.get(name, {}), **value} if isinstance(value, dict) else value
+    return wan_pb2.GenerateRequest(job=from_spec_dict(wan_pb2.WanJob, plain))

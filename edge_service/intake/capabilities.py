@@ -8,6 +8,7 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.validation_schemas import enum_word
+from shared.worker_configs import size_problem
 
 
 def check_capabilities(job: WorkerJob, models: Sequence[worker_pb2.Model]) -> None:
@@ -53,19 +54,11 @@ def _size_problem(job: WorkerJob, model: worker_pb2.Model) -> Violation | None:
     """What is wrong with the job's size for this model; None if nothing is."""
     if isinstance(job, sdxl_pb2.SdxlJob):
         width, height = (int(side) for side in job.config.resolution.split("x"))
-        return size_violation("config.resolution", width, height, model)
+        return _violation("config.resolution", size_problem(width, height, model))
     if isinstance(job, wan_pb2.WanJob):
-        return size_violation("config.width x config.height", job.config.width, job.config.height, model)
+        return _violation("config", size_problem(job.config.width, job.config.height, model))
     return None
 
 
-def size_violation(field: str, width: int, height: int, model: worker_pb2.Model) -> Violation | None:
-    """The bound of `model` that a size in pixels breaks; None if it breaks none."""
-    given = f"got {width}x{height}"
-    if model.size_multiple and (width % model.size_multiple or height % model.size_multiple):
-        return Violation(field, f"both sides must be multiples of {model.size_multiple}, {given}")
-    if min(width, height) < model.min_side:
-        return Violation(field, f"both sides must be at least {model.min_side}, {given}")
-    if model.max_pixels and width * height > model.max_pixels:
-        return Violation(field, f"width x height must be at most {model.max_pixels} pixels, {given}")
-    return None
+def _violation(field: str, problem: str | None) -> Violation | None:
+    return Violation(field, problem) if problem else None

@@ -7,12 +7,10 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
 
-T = TypeVar("T")
 # Takes the name of a process and one line about it or from it.
 Report = Callable[[str, str], None]
 LEASH = Path(__file__).with_name("leash.py")
@@ -90,18 +88,6 @@ class Child:
                 await asyncio.sleep(POLL_SECONDS)
             self.addresses[name] = self._file(name).read_text().strip()
         return self.addresses
-
-    async def unless_it_exits(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, or StartFailed with the last line of the process if that ends before."""
-        working, exiting = asyncio.create_task(work), asyncio.create_task(self.ended())
-        try:
-            await asyncio.wait({working, exiting}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                raise StartFailed(f"{self.name} did not start: {self.last_line or 'it said nothing'}")
-            return working.result()
-        finally:
-            working.cancel()
-            exiting.cancel()
 
     async def ended(self) -> int:
         """Waits for the end of the process as it runs now; returns its exit code, negative for a signal."""

@@ -31,6 +31,7 @@ class House:
         self._lock = FileLock(plan.data / ".up.lock")
         self._web = ""
         self.children: dict[str, Child] = {}
+        self._watches: list[asyncio.Task[None]] = []
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -42,15 +43,24 @@ class House:
         """Starts everything and returns when a job of every kind would be taken. Raises StartFailed."""
         self._take_lock()
         models = await self._models()
-        workers = [programs.worker(name, self._plan, models[name]) for name in WORKERS]
-        started = [await self._start(program) for program in workers]
-        await asyncio.gather(*(child.unless_it_exits(child.bound()) for child in started))
-        edge = await self._start(programs.edge(self._plan, [child.addresses["grpc"] for child in started]))
-        await edge.unless_it_exits(edge.bound())
-        await asyncio.gather(*(child.unless_it_exits(_ready(child)) for child in [*started, edge]))
+        self._failed = asyncio.get_running_loop().create_future()
+        opening = asyncio.create_task(self._open(models))
+        try:
+            await asyncio.wait({opening, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            (self._failed if self._failed.done() else opening).result()
+        finally:
+            for task in (opening, *self._watches):
+                task.cancel()
+
+    async def _open(self, models: dict[str, str]) -> None:
+        workers = [await self._start(programs.worker(name, self._plan, models[name])) for name in WORKERS]
+        await asyncio.gather(*(worker.bound() for worker in workers))
+        edge = await self._start(programs.edge(self._plan, [worker.addresses["grpc"] for worker in workers]))
+        await edge.bound()
         self._web = await self._open_to_browsers(edge.addresses["grpc"])
+        await asyncio.gather(*(readiness.serving(child.addresses["grpc"]) for child in [*workers, edge]))
         async with self.client() as client:
-            await edge.unless_it_exits(readiness.accepting(client, len(started)))
+            await readiness.accepting(client, len(workers))
         self._write_addresses()
 
     def client(self) -> AsyncClient:
@@ -77,15 +87,23 @@ class House:
         child = Child(program, self._run, self._report)
         self.children[child.name] = child
         await child.start()
+        self._watches.append(asyncio.create_task(self._watch(child)))
         return child
+
+    async def _watch(self, child: Child) -> None:
+        """Ends the start, however far it is, when a child ends that should not."""
+        await child.ended()
+        if not self._failed.done():
+            said = child.last_line or "it said nothing"
+            self._failed.set_exception(StartFailed(f"{child.name} did not start: {said}"))
 
     async def _open_to_browsers(self, edge: str) -> str:
         try:
             command = envoy.command(edge, self._plan.web_listen, self._run)
         except ValueError as error:
             raise StartFailed(f"the proxy cannot start: {error}") from None
-        proxy = await self._start(Program("envoy", tuple(command)))
-        bound = await proxy.unless_it_exits(_proxy_address(self._run))
+        await self._start(Program("envoy", tuple(command)))
+        bound = await _proxy_address(self._run)
         # Its configuration is rewritten with the port it took, which it will have again after a restart.
         envoy.command(edge, bound, self._run)
         return bound
@@ -109,11 +127,11 @@ class House:
         return {name: str(path) for name, path in small_models.ensure(small).items()} | self._plan.models
 
     async def _finish(self, program: Program) -> None:
-        child = await self._start(program)
-        code = await child.ended()
-        del self.children[program.name]
-        if code:
+        child = self.children[program.name] = Child(program, self._run, self._report)
+        await child.start()
+        if await child.ended():
             raise StartFailed(child.last_line)
+        del self.children[program.name]
 
     def _write_addresses(self) -> None:
         path = addresses_file(self._plan.data)
@@ -137,7 +155,3 @@ async def _proxy_address(folder: Path) -> str:
     while not (address := await asyncio.to_thread(envoy.bound_address, folder)):  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(POLL_SECONDS)
     return address
-
-
-async def _ready(child: Child) -> None:
-    await readiness.serving(child.addresses["grpc"])

@@ -39,8 +39,8 @@ SERVICES = {
     "chat": chat_pb2.DESCRIPTOR.services_by_name["ChatService"],
 }
 REQUIRED = (
-    ["job", "job.id", "job.type", "job.prompt", "job.user_id", "job.config", "job.sampling"]
-    + ["job_id", "user_id", "request", "request.messages", "request.model", "request.max_tokens"]
+    "job", "job.id", "job.type", "job.prompt", "job.user_id", "job.config", "job.sampling",
+    "job_id", "user_id", "request", "request.messages", "request.model", "request.max_tokens",
 )  # fmt: skip
 GENERATE = {name: service.methods_by_name["Generate"] for name, service in SERVICES.items()}
 CONTROL = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].methods_by_name

@@ -24,9 +24,10 @@ from edge_service.servicers import (
     FleetServicer,
     JobServicer,
     Links,
+    register,
 )
 from shared.assets import AssetStore
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
+from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import write_address
 
 DEVELOPER = "developer"
@@ -58,13 +59,15 @@ class Edge:
 
     def register(self, server: grpc.aio.Server) -> None:
         links = Links(self._urls)
-        chat = ChatServicer(self._store, self._leases, self._execution, self._fleet)
-        edge_pb2_grpc.add_JobServiceServicer_to_server(self._jobs, server)
-        edge_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
-        edge_pb2_grpc.add_AssetServiceServicer_to_server(AssetServicer(self._store, self._assets, links), server)
-        edge_pb2_grpc.add_CatalogServiceServicer_to_server(CatalogServicer(self._fleet), server)
-        edge_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(), server)
-        edge_pb2_grpc.add_FleetServiceServicer_to_server(FleetServicer(self._fleet), server)
+        register(
+            server,
+            self._jobs,
+            ChatServicer(self._store, self._leases, self._execution, self._fleet),
+            AssetServicer(self._store, self._assets, links),
+            CatalogServicer(self._fleet),
+            AccountServicer(),
+            FleetServicer(self._fleet),
+        )
 
     async def load(self) -> None:
         """Opens the database, then follows workers, serves assets and dispatches."""

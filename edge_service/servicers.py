@@ -221,6 +221,24 @@ class FleetServicer(edge_pb2_grpc.FleetServiceServicer):
         raise errors.NotImplementedYet("DrainWorker: is not built yet; send the worker SIGTERM")
 
 
+def register(
+    server: grpc.aio.Server,
+    jobs: JobServicer,
+    chat: ChatServicer,
+    assets: AssetServicer,
+    catalogue: CatalogServicer,
+    account: AccountServicer,
+    fleet: FleetServicer,
+) -> None:
+    """Adds the services to a server."""
+    edge_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+    edge_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
+    edge_pb2_grpc.add_AssetServiceServicer_to_server(assets, server)
+    edge_pb2_grpc.add_CatalogServiceServicer_to_server(catalogue, server)
+    edge_pb2_grpc.add_AccountServiceServicer_to_server(account, server)
+    edge_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
+
+
 def _token(created: datetime, last: str) -> str:
     return base64.urlsafe_b64encode(f"{created.isoformat()} {last}".encode()).decode()
 

@@ -193,9 +193,10 @@ def _read(source: str, dtype: torch.dtype) -> Any:
         raise
     except Exception as error:  # many libraries, many exceptions; each means the same to the operator
         raise ModelUnusable(f"{source}: {first_line(error)}") from error
-    for name, weight in pipeline.unet.named_parameters():
-        if weight.is_meta:
-            raise ModelUnusable(f"{source}: weights are missing, such as {name} of the unet")
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
+        for name, weight in getattr(pipeline, part).named_parameters():
+            if weight.is_meta:
+                raise ModelUnusable(f"{source}: weights are missing, such as {name} of the {part}")
     return pipeline
 
 
@@ -225,7 +226,7 @@ def _prepare(pipeline: Any, device: torch.device, config: ModelConfig) -> Any:
     if pipeline.vae.dtype == torch.float16:
         pipeline.vae.to(torch.float32)  # SDXL's decoder overflows in float16
     if config.attention_slicing:
-        pipeline.enable_attention_slicing()
+        pipeline.enable_attention_slicing("max")  # halves, the default, need two heads
     if config.compile:
         pipeline.unet.compile(fullgraph=True)
     if not config.cpu_offload:

@@ -18,6 +18,8 @@ def check(source: str, pipeline: str) -> Path | None:
     Raises ModelUnusable when `source` is none of the three or is a model that will not be loaded.
     """
     path = Path(source).expanduser()
+    if not source:
+        raise ModelUnusable("no model: set ATELIER_MODEL")
     if path.suffix.lower() in PICKLES:
         raise ModelUnusable(f"{source}: pickle files can run code, so they are never loaded; convert it to safetensors")
     if path.is_dir():
@@ -29,7 +31,7 @@ def check(source: str, pipeline: str) -> Path | None:
         return path
     if HUB_ID.fullmatch(source) and path.suffix != ".safetensors":
         return None
-    raise ModelUnusable(f"{source or '(empty)'}: no such folder or file; set ATELIER_MODEL")
+    raise ModelUnusable(f"{source}: no such folder or file; set ATELIER_MODEL")
 
 
 def _check_folder(folder: Path, pipeline: str) -> None:

@@ -10,7 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from atelier.small_models import clip_vocabulary
 
 MODEL_NAME = "atelier-small-sdxl"
-TEXT_WIDTHS = (64, 64)
+TEXT_WIDTHS = (48, 80)  # unequal, as in SDXL: it is by their widths that a single file's text encoders are told apart
 POOLED_WIDTH = 64
 SIZE_EMBEDDING_WIDTH = 32
 GROUPS = 8

@@ -1,5 +1,7 @@
 """What the chat worker is told."""
 
+from pathlib import Path
+
 from pydantic import Field, field_validator
 
 from chat_service.seam import ModelName
@@ -39,4 +41,5 @@ class ChatConfig(WorkerServiceConfig):
     @property
     def sources(self) -> dict[ModelName, str]:
         """Where each logical model is loaded from."""
-        return {"qwen_instruct": self.model, "qwen_base": self.base_model or self.model}
+        model, base_model = (str(Path(source).expanduser()) for source in (self.model, self.base_model or self.model))
+        return {"qwen_instruct": model, "qwen_base": base_model}

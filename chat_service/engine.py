@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import queue
-import re
 import secrets
 import threading
 import time
@@ -37,6 +36,7 @@ from chat_service.answer import Answer, Made
 from chat_service.prompt import Prompts
 from chat_service.seam import ChatTurn, Delta, Finished, LoadedModel, ModelName, TextRequest
 from shared.errors import EngineFailed, ModelUnusable
+from shared.model_files import HUB_ID, first_line
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class _Checkpoint:
                     raise EngineFailed(failure)
         except (EngineFailed, queue.Empty) as error:
             cause = manager.background_thread_status.fatal_error or error
-            raise ModelUnusable(f"{self.source}: cannot generate: {_first_line(cause)}") from cause
+            raise ModelUnusable(f"{self.source}: cannot generate: {first_line(cause)}") from cause
 
     def _watch(self, manager: ContinuousBatchingManager, outputs: "_Outputs") -> None:
         """Runs beside the generation thread, to outlive it."""
@@ -256,7 +256,7 @@ class _Checkpoint:
                 manager.cancel_request(key)
 
 
-class _Outputs(OutputRouter):
+class _Outputs(OutputRouter):  # type: ignore[misc]
     """Hands progress to whoever waits for it.
 
     Takes the place of the library's router, which would keep the output of cancelled requests for ever.
@@ -288,7 +288,7 @@ class _Outputs(OutputRouter):
             self.receivers.popitem()[1](Made((), finished=True, failure=self.failure))
 
 
-class _GreedyAtZero(ContinuousBatchingTemperatureLogitsWarper):
+class _GreedyAtZero(ContinuousBatchingTemperatureLogitsWarper):  # type: ignore[misc]
     """Temperature per request, where 0 leaves only the likeliest token.
 
     The library chooses between sampling and greedy for the whole batch, and would divide by a temperature of 0.
@@ -321,9 +321,7 @@ def _sampling_defaults(stop_tokens: frozenset[int]) -> GenerationConfig:
     # The numbers only make the processors exist: every request brings its own. Nothing else of the checkpoint's
     # generation config applies, such as a repetition penalty: a worker executes what the request says.
     stop = sorted(stop_tokens) or None
-    return GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=True, temperature=0.7, top_p=0.9, top_k=0, eos_token_id=stop
-    )
+    return GenerationConfig(do_sample=True, temperature=0.7, top_p=0.9, top_k=0, eos_token_id=stop)
 
 
 def _stop_tokens(*found: int | list[int] | None) -> frozenset[int]:
@@ -333,7 +331,7 @@ def _stop_tokens(*found: int | list[int] | None) -> frozenset[int]:
 
 def _load(source: str, device: torch.device, dtype: torch.dtype | str) -> tuple[Any, Any]:
     """The model on its device and its tokenizer. Raises ModelUnusable."""
-    if not Path(source).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+    if not Path(source).is_dir() and not HUB_ID.fullmatch(source):
         raise ModelUnusable(f"{source}: no such folder")
     _quiet_the_library()
     return _load_weights(source, device, dtype), _load_tokenizer(source)
@@ -352,7 +350,7 @@ def _load_weights(source: str, device: torch.device, dtype: torch.dtype | str) -
         )
         model, report = loaded[0].to(device), loaded[1]
     except Exception as error:  # many libraries, many exceptions; to the operator each means the same
-        raise ModelUnusable(f"{source}: {_first_line(error)}") from error
+        raise ModelUnusable(f"{source}: {first_line(error)}") from error
     # The library fills both kinds with random numbers.
     if report["missing_keys"]:
         raise ModelUnusable(f"{source}: weights are missing, such as {min(report['missing_keys'])}")
@@ -372,8 +370,8 @@ def _load_tokenizer(source: str) -> Any:
 
 
 def _quiet_the_library() -> None:
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    set_verbosity_error()  # type: ignore[no-untyped-call]  # what it warns of is refused here
+    disable_progress_bar()
+    set_verbosity_error()  # what it warns of is refused here
     batching = logging.getLogger("ContinuousBatchingLogger")
     batching.handlers.clear()  # prints in a form of its own
     batching.propagate = True
@@ -390,10 +388,6 @@ def _real_name(source: str) -> str:
         own = ""
     # With a slash in it, it is where the checkpoint was trained from, which is another model.
     return own if own and "/" not in own else folder.resolve().name
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _device(wanted: str) -> torch.device:

@@ -11,6 +11,11 @@ def test_one_model_serves_both_names_unless_two_are_given() -> None:
     assert ChatConfig(model="a", base_model="b").sources == {"qwen_instruct": "a", "qwen_base": "b"}
 
 
+def test_a_folder_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert ChatConfig(model="~/models/chat").sources["qwen_instruct"] == "/home/someone/models/chat"
+
+
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = {"MODEL": "a", "BASE_MODEL": "b", "SLOTS": "3", "WAITING": "0", "CONTEXT_TOKENS": "4096"}
     for name, value in wanted.items():

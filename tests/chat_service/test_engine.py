@@ -105,7 +105,7 @@ async def test_input_that_is_too_long_is_refused_and_the_engine_goes_on(engine: 
     assert (await ask(engine, question(max_tokens=2)))[1].tokens_generated == 2
 
 
-async def wait_until_idle(engine: TransformersEngine, seconds: float = 5) -> None:
+async def wait_until_idle(engine: TransformersEngine, seconds: float = 10) -> None:
     """Fails unless every request leaves the batch."""
     processor = engine._checkpoints[0]._manager.batch_processor  # type: ignore[union-attr]
     assert processor

@@ -29,7 +29,8 @@ def run(repository: Path, *arguments: str, **environment: str) -> "subprocess.Po
 def worker(repository: Path, tiny_weights: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A running process and its address."""
     file = tmp_path / "address"
-    process = run(repository, ATELIER_MODEL=str(tiny_weights), ATELIER_ADDRESS_FILE=str(file), ATELIER_SLOTS="2")
+    told = {"MODEL": str(tiny_weights), "ADDRESS_FILE": str(file), "SLOTS": "2", "DRAIN_SECONDS": "120"}
+    process = run(repository, **{f"ATELIER_{name}": value for name, value in told.items()})
     while not file.exists():
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
@@ -47,10 +48,10 @@ def wait_until_serving(channel: grpc.Channel) -> None:
     pytest.fail("never SERVING")
 
 
-def complete(max_tokens: int) -> chat_pb2.GenerateRequest:
+def complete() -> chat_pb2.GenerateRequest:
     message = chat_pb2.ChatMessage(role=chat_pb2.CHAT_ROLE_USER, content="Say hello.")
     chat = chat_pb2.ChatRequest(
-        messages=[message], max_tokens=max_tokens, temperature=0.7, top_p=0.9, model=chat_pb2.CHAT_MODEL_QWEN_INSTRUCT
+        messages=[message], max_tokens=100, temperature=0.7, top_p=0.9, model=chat_pb2.CHAT_MODEL_QWEN_INSTRUCT
     )
     return chat_pb2.GenerateRequest(job_id="chat_turn_1734567890_abc123", user_id="user123", request=chat)
 
@@ -59,11 +60,11 @@ def test_it_starts_answers_and_drains(worker: tuple["subprocess.Popen[str]", str
     process, address = worker
     with grpc.insecure_channel(address) as channel:
         wait_until_serving(channel)
-        running = chat_pb2_grpc.ChatServiceStub(channel).Generate(complete(max_tokens=300))
+        running = chat_pb2_grpc.ChatServiceStub(channel).Generate(complete())
         assert next(running).HasField("progress")
         process.send_signal(signal.SIGTERM)
-        assert list(running)[-1].callback.assets[0].metadata.tokens_generated == 300
-    assert process.wait(20) == 0, "work that was running at SIGTERM was finished, but the process did not end"
+        assert list(running)[-1].callback.assets[0].metadata.tokens_generated == 100
+    assert process.wait(30) == 0, "work that was running at SIGTERM was finished, but the process did not end"
 
 
 def test_a_missing_model_ends_it_with_one_clear_line(repository: Path) -> None:

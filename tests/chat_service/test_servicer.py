@@ -230,9 +230,9 @@ async def test_a_deadline_ends_an_engine_that_hangs(start: Start) -> None:
     running = await start(hangs)
     began = time.monotonic()
     assert isinstance(await error_of(running.generate(timeout=0.5)), DeadlineExceeded)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await running.engine.idle.wait()
-    assert 0.4 < time.monotonic() - began < 1.5
+    assert 0.4 < time.monotonic() - began < 4
     assert (await running.status()).free_slots == 2
 
 
@@ -242,7 +242,7 @@ async def test_cancelling_the_call_reaches_the_engine(start: Start) -> None:
     await read_to_first_text(call)
     assert (await running.status()).free_slots == 1
     call.cancel()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await running.engine.idle.wait()
     assert (await running.status()).free_slots == 2
 
@@ -383,6 +383,6 @@ async def test_leaving_a_call_takes_it_out_of_the_real_batch(serve: Serve, engin
     outputs = engine._checkpoints[0]._outputs
     with contextlib.suppress(asyncio.CancelledError):
         await call.code()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         while outputs.receivers:
             await asyncio.sleep(0.01)

@@ -38,8 +38,8 @@ async def running_edge(folder: Path, listen: str = "127.0.0.1:0") -> AsyncIterat
         token=TOKEN, drain_seconds=1,
     )  # fmt: skip
     server = Server(Edge(config), config)
-    await server.start()
     try:
+        await server.start()
         yield server
     finally:
         await server.stop()

@@ -1,22 +1,24 @@
 """Frames -> an MP4 or PNG file, and what such a file really holds.
 
-A frame is height x width x 3 bytes, RGB. Files carry the parameters they were made with as JSON: an MP4 in its comment,
-a PNG in the text chunk "parameters".
+A frame is height x width x 3 bytes, RGB. Files carry the parameters they were made with as JSON: a PNG in the text
+chunk "parameters", an MP4 in its comment, there without the prompts.
 """
 
 import io
 import json
+import re
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import imageio_ffmpeg
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from shared.errors import EngineFailed
 from wan_service.seam import VideoRequest
 
 Parameters = Mapping[str, object]
@@ -26,6 +28,11 @@ Decode = Callable[[Take], None]
 
 # Plays in every browser, and starts to play before all of it has arrived: the index comes first.
 H264 = ["-preset", "veryfast", "-crf", "20", "-movflags", "+faststart"]
+# The comment is given on ffmpeg's command line, which everyone on the machine can see.
+UNSEEN = {"prompt", "negative_prompt"}
+# How ffmpeg describes the stream, and how it counts.
+STREAM = re.compile(r"^ *Stream #0:0.*? Video: .*?, (?P<width>\d+)x(?P<height>\d+)[ ,].*?, (?P<fps>[\d.]+) fps,", re.M)
+COUNT = re.compile(r"^frame=(\d+)$", re.M)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ def make_video(decode: Decode, request: VideoRequest, parameters: Parameters) ->
 @contextmanager
 def _mp4_writer(path: Path, request: VideoRequest, parameters: Parameters) -> Iterator[Take]:
     """Takes frame after frame into an H.264 file in yuv420p, which is complete when the block is left."""
+    comment = json.dumps({name: value for name, value in parameters.items() if name not in UNSEEN})
     writer = imageio_ffmpeg.write_frames(
         str(path),
         (request.width, request.height),
@@ -67,7 +75,7 @@ def _mp4_writer(path: Path, request: VideoRequest, parameters: Parameters) -> It
         quality=None,  # H264 says it
         macro_block_size=1,  # never resize: what the encoder cannot take it shall refuse
         ffmpeg_log_level="error",
-        output_params=[*H264, "-metadata", f"comment={json.dumps(parameters)}"],
+        output_params=[*H264, "-metadata", f"comment={comment}"],
     )
     writer.send(None)
     try:
@@ -78,12 +86,15 @@ def _mp4_writer(path: Path, request: VideoRequest, parameters: Parameters) -> It
 
 def read_mp4(path: Path) -> Facts:
     """Counts the frames that are in the file; the duration follows from them, exact where the container rounds."""
-    frames, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
-    reader = imageio_ffmpeg.read_frames(str(path))
-    facts: dict[str, Any] = next(reader)
-    reader.close()
-    (width, height), fps = facts["source_size"], round(facts["fps"])
-    return Facts(width, height, frames, fps, frames / fps)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", "-progress", "pipe:1", "-i", str(path)]
+    read = subprocess.run(
+        [*command, "-map", "0:v:0", "-c", "copy", "-f", "null", "-"], capture_output=True, text=True, check=True
+    )
+    stream, counts = STREAM.search(read.stderr), COUNT.findall(read.stdout)
+    if not stream or not counts:
+        raise EngineFailed("the video that was written cannot be read back")
+    frames, fps = int(counts[-1]), round(float(stream["fps"]))
+    return Facts(int(stream["width"]), int(stream["height"]), frames, fps, frames / fps)
 
 
 def make_still(decode: Decode, request: VideoRequest, parameters: Parameters) -> tuple[bytes, Facts]:

@@ -88,7 +88,7 @@ def test_every_field_has_a_change_to_be_tested() -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in CHANGES.items() for value in values])
-def test_every_field_changes_the_picture(engine: DiffusersEngine, field: str, value: object) -> None:
+def test_every_field_changes_the_picture(engine: DiffusersEngine, field: str, value: Any) -> None:
     (before,), (after,) = draw(engine), draw(engine, **{field: value})
     assert pixels(before).shape != pixels(after).shape or not np.array_equal(pixels(before), pixels(after))
 

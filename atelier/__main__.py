@@ -1,5 +1,10 @@
 """`atelier`, or `python -m atelier`: the command line."""
 
+import os
+
+# gRPC's own log lines are for its developers; what people should know comes as an error. It reads this when imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 from atelier.cli.app import app
 
 

@@ -49,9 +49,12 @@ class File(Asset):
         return self.data
 
     def save(self, path: str | Path) -> Path:
-        """Writes the file to `path`, or under its own name into `path` if that is a folder; returns where."""
+        """Writes the file to `path`; returns where.
+
+        If `path` is a folder, or text that ends with a slash, the file goes into it under its own name.
+        """
         target = Path(path)
-        if target.is_dir():
+        if target.is_dir() or str(path).endswith("/"):
             target = target / self.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.data)

@@ -82,7 +82,13 @@ async def _demo(plan: Plan, out: Path, keep: bool, shown: Screen) -> None:
     plan.data.mkdir(parents=True, exist_ok=True)
     with (plan.data / "demo.log").open("w") as log:
         shown.say(f"starting the edge, three workers, the database and the proxy; they log to {log.name}")
-        async with opened(plan, lambda name, line: print(f"{name:<6} | {line}", file=log, flush=True)) as house:
+
+        def report(name: str, line: str) -> None:
+            print(f"{name:<6} | {line}", file=log, flush=True)
+            if name == "models":  # the first time it makes some, which takes a while
+                shown.say(line)
+
+        async with opened(plan, report) as house:
             shown.say(f"ready after {time.monotonic() - began:.1f} s", ready_seconds=time.monotonic() - began)
             async with house.client() as client:
                 await show(client, out, shown)

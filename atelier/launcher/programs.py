@@ -42,8 +42,7 @@ def _shared(plan: Plan) -> dict[str, str]:
         "ATELIER_ASSETS": os.environ.get("ATELIER_ASSETS") or (plan.data / "user-library").as_uri(),
         "ATELIER_LOG_FORMAT": "text",
         "ATELIER_DRAIN_SECONDS": str(DRAIN_SECONDS),
-        # Services start programs (the database, ffmpeg) but never go on in a fork: without this gRPC warns at each.
-        "GRPC_ENABLE_FORK_SUPPORT": "0",
+        "GRPC_VERBOSITY": "ERROR",  # the command line silences gRPC for itself, not for services
         **found_here(),
     }
 

@@ -1,0 +1,27 @@
+"""What `import atelier` gives, and that the example in its docstring is true."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import atelier
+from tests.atelier.scripted_edge import ANSWER, PNG
+
+
+def test_every_public_name_exists() -> None:
+    assert [name for name in atelier.__all__ if not hasattr(atelier, name)] == []
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    assert [name for name in atelier.__all__ if not getattr(atelier, name).__doc__] == []
+
+
+def test_the_example_runs(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    example = (atelier.__doc__ or "").partition("\n\n")[2].partition("\n`AsyncClient`")[0]
+    monkeypatch.chdir(data)
+    exec(textwrap.dedent(example), {})
+    assert (data / "out" / "image_0.png").read_bytes() == PNG
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2] == "out/image_0.png 0"
+    assert printed[-1] == "".join(ANSWER)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from chat_service.seam import ModelName
 from shared.config import WorkerServiceConfig
@@ -30,13 +30,6 @@ class ChatConfig(WorkerServiceConfig):
     )
     slots: int = Field(8, ge=1, le=256, description="Answers made at once, in shared batches.")
     waiting: int = Field(16, ge=0, le=1000, description="Requests that may wait for a slot inside the worker.")
-
-    @field_validator("compile", "cpu_offload", "attention_slicing")
-    @classmethod
-    def _not_for_chat(cls, wanted: bool) -> bool:
-        if wanted:
-            raise ValueError("has no effect on the chat worker; leave it out")
-        return wanted
 
     @property
     def sources(self) -> dict[ModelName, str]:

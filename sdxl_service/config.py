@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from shared.config import WorkerServiceConfig
+from shared.config import DiffusionWorkerConfig
 
 
-class SdxlConfig(WorkerServiceConfig):
+class SdxlConfig(DiffusionWorkerConfig):
     """The image worker: draws 1, 3 or 6 images a job with a Stable Diffusion XL model, exactly as it is told.
 
     Every option can also be given as an environment variable: --cpu-offload is ATELIER_CPU_OFFLOAD.

@@ -70,11 +70,16 @@ class WorkerServiceConfig(ServiceConfig):
     dtype: str = Field(
         "auto", description="auto, float32, bfloat16 or float16.", pattern="^(auto|float32|bfloat16|float16)$"
     )
+    slots: int = Field(1, ge=1, le=256, description="Jobs executed at once.")
+    waiting: int = Field(2, ge=0, le=1000, description="Jobs that may wait for a slot inside the worker.")
+
+
+class DiffusionWorkerConfig(WorkerServiceConfig):
+    """What the workers are told besides whose models denoise."""
+
     compile: bool = Field(False, description="Compile the model: slower to start, faster to run.")
     cpu_offload: bool = Field(False, description="Keep parts of the model in main memory until they are needed.")
     attention_slicing: bool = Field(False, description="Less memory for attention, slower.")
-    slots: int = Field(1, ge=1, le=256, description="Jobs executed at once.")
-    waiting: int = Field(2, ge=0, le=1000, description="Jobs that may wait for a slot inside the worker.")
 
 
 C = TypeVar("C", bound=ServiceConfig)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
-from shared.config import WorkerServiceConfig
+from shared.config import DiffusionWorkerConfig
 from shared.pb.atelier.worker.v1 import worker_pb2
 
 
@@ -75,7 +75,7 @@ class WorkerConfig:
     version: str = field(default_factory=lambda: package_version())
 
 
-def model_config(config: WorkerServiceConfig) -> ModelConfig:
+def model_config(config: DiffusionWorkerConfig) -> ModelConfig:
     """The part of a worker's configuration that its engine needs."""
     return ModelConfig(
         config.model, config.device, config.dtype, config.compile, config.attention_slicing, config.cpu_offload

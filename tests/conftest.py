@@ -1,7 +1,11 @@
 """Fixtures that every test folder may use: real servers on free ports, an empty asset store, readable statuses."""
 
-import contextlib
 import os
+
+# As `shared` sets it, but pytest's files may import grpc first: its fork handlers abort one encoder in ten.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 

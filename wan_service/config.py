@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from shared.config import WorkerServiceConfig
+from shared.config import DiffusionWorkerConfig
 
 
-class WanConfig(WorkerServiceConfig):
+class WanConfig(DiffusionWorkerConfig):
     """The video worker: makes one video or still a job with a Wan model, exactly as it is told.
 
     Every option can also be given as an environment variable: --cpu-offload is ATELIER_CPU_OFFLOAD.

@@ -33,9 +33,6 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--model=a", "--slots=0"], "ATELIER_SLOTS"),
         (["--model=a", "--context-tokens=255"], "ATELIER_CONTEXT_TOKENS"),
         (["--model=a", "--worker-id="], "ATELIER_WORKER_ID"),
-        (["--model=a", "--compile"], "ATELIER_COMPILE"),
-        (["--model=a", "--cpu-offload"], "ATELIER_CPU_OFFLOAD"),
-        (["--model=a", "--attention-slicing"], "ATELIER_ATTENTION_SLICING"),
     ],
     ids=str,
 )

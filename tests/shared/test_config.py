@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from shared.config import ServiceConfig, WorkerServiceConfig, load
+from shared.config import DiffusionWorkerConfig, ServiceConfig, load
 
 
-class Config(WorkerServiceConfig):
+class Config(DiffusionWorkerConfig):
     """The sample worker: makes samples."""
 
     model: str = Field(description="What to load.", min_length=1)

@@ -1,6 +1,7 @@
 """From what a caller writes to the messages of the edge: keyword options, or the specification's JSON."""
 
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict, TypeVar, cast
 
@@ -80,9 +81,15 @@ def chat(messages: Messages, options: Mapping[str, Any]) -> chat_pb2.ChatRequest
 
 
 def submission(job: Submittable | Mapping[str, Any]) -> edge_pb2.SubmitJobRequest:
-    """The request that submits a job given as a message or as the specification's JSON object."""
+    """The request that submits a job given as a message or as the specification's JSON object.
+
+    A key is added that names the submission, so that a call repeated over a broken connection makes no second job.
+    """
     message = from_spec_dict(message_class(job), dict(job)) if isinstance(job, Mapping) else job
-    return message if isinstance(message, edge_pb2.SubmitJobRequest) else _wrapped(message)
+    request = edge_pb2.SubmitJobRequest()
+    request.CopyFrom(message if isinstance(message, edge_pb2.SubmitJobRequest) else _wrapped(message))
+    request.idempotency_key = request.idempotency_key or secrets.token_hex(16)
+    return request
 
 
 def from_text(text: str | bytes) -> Submittable:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from atelier import envoy, small_models
 from atelier.client import AsyncClient
 from atelier.connection import addresses_file, running_addresses
-from atelier.launcher import programs, readiness
+from atelier.launcher import database, programs, readiness
 from atelier.launcher.child import POLL_SECONDS, Child, Program, Report, StartFailed
 from atelier.launcher.programs import DRAIN_SECONDS, WORKERS, Plan
 
@@ -76,6 +76,8 @@ class House:
         """Stops everything: running work may end, the rest is killed. Cancelled, it kills at once."""
         try:
             await asyncio.gather(*(child.stop(STOP_SECONDS) for child in self.children.values()))
+            if self._lock.is_locked:
+                await database.stop_left_behind(self._plan.data / "postgres", STOP_SECONDS)
         finally:
             for child in self.children.values():
                 child.kill()

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import atelier
+from atelier import errors
+from shared.errors import TABLE
 from tests.atelier.scripted_edge import ANSWER, PNG
 
 
@@ -15,6 +17,10 @@ def test_every_public_name_exists() -> None:
 
 def test_every_public_name_says_what_it_is() -> None:
     assert [name for name in atelier.__all__ if not getattr(atelier, name).__doc__] == []
+
+
+def test_every_error_of_the_edge_can_be_caught_by_its_name() -> None:
+    assert [kind.__name__ for kind in TABLE if kind.__name__ not in errors.__all__] == []
 
 
 def test_the_example_runs(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

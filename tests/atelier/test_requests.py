@@ -55,6 +55,13 @@ def test_nothing_of_a_file_is_stripped() -> None:
     assert (job.id, job.user_id) == ("sdxl_1", "me")  # type: ignore[union-attr]
 
 
-def test_a_request_is_submitted_as_it_is() -> None:
+def test_the_key_of_a_submission_is_kept() -> None:
     request = edge_pb2.SubmitJobRequest(sdxl=sdxl_pb2.SdxlJob(prompt="x"), idempotency_key="mine", priority=3)
     assert requests.submission(request) == request
+
+
+def test_two_submissions_of_one_message_have_different_keys() -> None:
+    request = edge_pb2.SubmitJobRequest(sdxl=sdxl_pb2.SdxlJob(prompt="x"))
+    keys = {requests.submission(request).idempotency_key for _ in range(2)}
+    assert len(keys - {""}) == 2
+    assert request.idempotency_key == ""

@@ -142,7 +142,17 @@ def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, reposi
     assert up.worker("sdxl") != first
     assert up.image(tmp_path / "out").exists()
 
-    # One Ctrl-C, and nothing is left.
+    # So does the edge, with what it knew.
+    os.kill(up.worker("edge"), signal.SIGKILL)
+    assert addresses["edge"] in up.hears(CRASH_SECONDS, process="edge", line=": ready")["line"]
+    jobs = [json.loads(line) for line in up.run("jobs", "--json").stdout.splitlines()]
+    assert [(job["type"], job["status"]) for job in jobs] == [
+        ("sdxl_image_fast", "completed"),
+        ("chat_turn", "completed"),
+        ("sdxl_image_fast", "completed"),
+    ]
+
+    # One Ctrl-C, and nothing is left: not even the database, which the killed edge could not stop.
     assert up.stop(signal.SIGINT) == 0
     assert are_gone(tmp_path, 2)
     assert not (tmp_path / "addresses.json").exists()

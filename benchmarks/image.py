@@ -55,6 +55,7 @@ async def platform(client: AsyncClient, seed: int) -> float:
 
 
 async def main(rounds: int, model: str) -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the launcher sets it for the platform's worker
     here, there = multiprocessing.get_context("spawn").Pipe()
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     child = multiprocessing.get_context("spawn").Process(target=bare, args=(there, model, threads), daemon=True)

@@ -4,6 +4,8 @@ import os
 
 # As `shared` sets it, but pytest's files may import grpc first: its fork handlers abort one encoder in ten.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# As the launcher sets it for its workers: engines that wait without spinning leave the cores to each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable

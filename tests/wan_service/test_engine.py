@@ -416,6 +416,12 @@ def test_a_broken_folder_is_one_clear_line(copied: Path, how: str) -> None:
     assert "\n" not in line
 
 
+@pytest.mark.slow
+def test_a_compiled_model_makes_the_same(engine: DiffusersEngine, model: Path) -> None:
+    compiled = loaded(model, compile=True)
+    assert np.abs(pixels(make(compiled, STILL)) - pixels(make(engine, STILL))).max() <= 2
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
     with pytest.raises(ModelUnusable, match="ATELIER_DEVICE is cuda, but torch sees no CUDA device"):

@@ -361,6 +361,7 @@ def test_a_single_file_without_configuration_says_where_it_may_lie(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # compiling meets much that is about to change in torch itself
 def test_a_compiled_model_draws_the_same(engine: DiffusersEngine, model: Path) -> None:
     compiled = loaded(model, compile=True)
     assert np.abs(pixels(draw(compiled)[0]) - pixels(draw(engine)[0])).max() <= 2

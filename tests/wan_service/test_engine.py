@@ -417,6 +417,7 @@ def test_a_broken_folder_is_one_clear_line(copied: Path, how: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # compiling meets much that is about to change in torch itself
 def test_a_compiled_model_makes_the_same(engine: DiffusersEngine, model: Path) -> None:
     compiled = loaded(model, compile=True)
     assert np.abs(pixels(make(compiled, STILL)) - pixels(make(engine, STILL))).max() <= 2

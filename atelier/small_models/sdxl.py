@@ -56,10 +56,10 @@ def _unet() -> UNet2DConditionModel:
         sample_size=128,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(32, 64, 128),
+        block_out_channels=(32, 48, 128),
         layers_per_block=1,
         transformer_layers_per_block=(1, 1, 2),
-        attention_head_dim=(1, 1, 2),  # numbers of heads, in spite of the name; 64 channels each, as in SDXL
+        attention_head_dim=(1, 1, 2),  # numbers of heads, in spite of the name
         cross_attention_dim=sum(TEXT_WIDTHS),
         addition_embed_type="text_time",
         addition_time_embed_dim=SIZE_EMBEDDING_WIDTH,

@@ -1,6 +1,7 @@
 """The small models: made once, found again quickly, and true to the real ones where it matters."""
 
 import filecmp
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPTokenizer
 
-from atelier.small_models import SmallModelError, ensure, wan
+from atelier.small_models import SmallModelError, cache, ensure, wan
 
 FIND_AGAIN = """
 import sys, time
@@ -103,3 +104,22 @@ def test_the_chat_model_chats(models: dict[str, Path]) -> None:
     prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     answer = model.generate(**prompt, max_new_tokens=12, do_sample=False)
     assert "Paris" in tokenizer.decode(answer[0, prompt["input_ids"].shape[1] :])
+
+
+# What each version was made by. A recipe that changes under the same version leaves stale models in every cache.
+RECIPES = {
+    "sdxl": ("atelier-small-sdxl-2", ["sdxl.py", "clip_vocabulary.py"], "23a24ae0f9662c2b"),
+    "wan": ("atelier-small-wan-2", ["wan.py", "sentences.py"], "e394e8da38b5d157"),
+    "chat": ("SmolLM2-135M-Instruct-1", ["chat.py"], "649f0e80031925d4"),
+}
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_a_recipe_that_changes_gets_a_new_version(kind: str):
+    version, files, digest = RECIPES[kind]
+    folder = Path(cache.__file__).parent
+    code = "".join((folder / name).read_text() for name in files)
+    assert cache.FOLDERS[kind] == version
+    assert hashlib.sha256(code.encode()).hexdigest()[:16] == digest, (
+        "raise the version in cache.py, then note both here"
+    )

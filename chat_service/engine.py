@@ -35,6 +35,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 from chat_service.answer import Answer, Made
 from chat_service.prompt import Prompts
 from chat_service.seam import ChatTurn, Delta, Finished, LoadedModel, ModelName, TextRequest
+from shared import engine
 from shared.errors import EngineFailed, ModelUnusable
 from shared.model_files import HUB_ID, first_line
 
@@ -69,10 +70,10 @@ class TransformersEngine:
         on_change: Callable[[bool], None] = lambda ready: None,
         on_death: Callable[[], None] = lambda: None,
     ) -> None:
-        place = _device(device)
+        place = engine.choose_device(device)
         listeners = (on_change, on_death)
         loaded = {
-            source: _Checkpoint(source, place, _dtype(dtype, place), slots, context_tokens, *listeners)
+            source: _Checkpoint(source, place, engine.choose_dtype(dtype, place), slots, context_tokens, *listeners)
             for source in dict.fromkeys(sources.values())
         }
         self._by_name = {name: loaded[source] for name, source in sources.items()}
@@ -108,14 +109,11 @@ class TransformersEngine:
 
     def vram_used_mb(self) -> int:
         device = self._checkpoints[0].model.device
-        return torch.cuda.max_memory_reserved(device) >> 20 if device.type == "cuda" else 0
+        return engine.peak_memory_mb(device)
 
     def device_memory_mb(self) -> tuple[int, int]:
         device = self._checkpoints[0].model.device
-        if device.type != "cuda":
-            return 0, 0
-        free, total = torch.cuda.mem_get_info(device)
-        return (total - free) >> 20, total >> 20
+        return engine.device_memory_mb(device)
 
     async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
         started = time.monotonic()
@@ -142,7 +140,7 @@ class _Checkpoint:
         self,
         source: str,
         device: torch.device,
-        dtype: torch.dtype | str,
+        dtype: torch.dtype,
         slots: int,
         context_tokens: int,
         on_change: Callable[[bool], None],
@@ -329,7 +327,7 @@ def _stop_tokens(*found: int | list[int] | None) -> frozenset[int]:
     return frozenset(token for tokens in lists for token in tokens if token is not None)
 
 
-def _load(source: str, device: torch.device, dtype: torch.dtype | str) -> tuple[Any, Any]:
+def _load(source: str, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """The model on its device and its tokenizer. Raises ModelUnusable."""
     if not Path(source).is_dir() and not HUB_ID.fullmatch(source):
         raise ModelUnusable(f"{source}: no such folder")
@@ -337,7 +335,7 @@ def _load(source: str, device: torch.device, dtype: torch.dtype | str) -> tuple[
     return _load_weights(source, device, dtype), _load_tokenizer(source)
 
 
-def _load_weights(source: str, device: torch.device, dtype: torch.dtype | str) -> Any:
+def _load_weights(source: str, device: torch.device, dtype: torch.dtype) -> Any:
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
@@ -388,19 +386,3 @@ def _real_name(source: str) -> str:
         own = ""
     # With a slash in it, it is where the checkpoint was trained from, which is another model.
     return own if own and "/" not in own else folder.resolve().name
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelUnusable(f"device {wanted}: torch sees no CUDA device")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
-
-
-def _dtype(wanted: str, device: torch.device) -> torch.dtype | str:
-    """What from_pretrained is told. On a CPU float32 by default, because few compute fast in anything else."""
-    if wanted == "auto":
-        return "auto" if device.type == "cuda" else torch.float32
-    found: torch.dtype = getattr(torch, wanted)
-    return found

@@ -15,6 +15,7 @@ import torch
 import transformers
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
+from shared import engine
 from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory, Violation
 from shared.model_files import check, first_line, real_name
 from shared.worker_configs import ModelConfig
@@ -42,15 +43,12 @@ class DiffusersEngine:
         return self._model
 
     def device_memory_mb(self) -> tuple[int, int]:
-        if self._device.type != "cuda":
-            return 0, 0
-        free, total = torch.cuda.mem_get_info(self._device)
-        return (total - free) // 2**20, total // 2**20
+        return engine.device_memory_mb(self._device)
 
     def load(self) -> None:
         _quieten_libraries()
-        self._device = _device(self._config.device)
-        dtype = _dtype(self._config.dtype, self._device)
+        self._device = engine.choose_device(self._config.device)
+        dtype = engine.choose_dtype(self._config.dtype, self._device)
         self._pipeline = _prepare(_read(self._config.source, dtype), self._device, self._config)
         self._model = LoadedModel(
             real_name=real_name(self._config.source),
@@ -109,7 +107,7 @@ class DiffusersEngine:
             steps=steps,
             guidance_scale=guidance_scale,
             seed=request.seed,
-            vram_used=_vram_used(self._device),
+            vram_used=engine.peak_memory_mb(self._device),
         )
 
     def _parameters(self, request: VideoRequest, steps: int, guidance_scale: float) -> dict[str, object]:
@@ -249,23 +247,3 @@ def _quieten_libraries() -> None:
     for library in (diffusers, transformers):
         library.utils.logging.set_verbosity(logging.CRITICAL)  # errors come as exceptions too
         library.utils.logging.disable_progress_bar()
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelUnusable(f"ATELIER_DEVICE is {wanted}, but torch sees no CUDA device")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
-
-
-def _dtype(wanted: str, device: torch.device) -> torch.dtype:
-    if wanted == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtype = getattr(torch, wanted)
-    assert isinstance(dtype, torch.dtype)
-    return dtype
-
-
-def _vram_used(device: torch.device) -> int:
-    return torch.cuda.max_memory_allocated(device) // 2**20 if device.type == "cuda" else 0

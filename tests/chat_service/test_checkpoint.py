@@ -119,7 +119,7 @@ def test_code_that_comes_with_a_model_is_never_run(tiny_folder: Path) -> None:
 def test_a_device_that_is_not_there_is_refused(tiny_folder: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
-    with pytest.raises(ModelUnusable, match="device cuda: torch sees no CUDA device"):
+    with pytest.raises(ModelUnusable, match="ATELIER_DEVICE is cuda, but torch sees no CUDA device"):
         TransformersEngine({"qwen_instruct": str(tiny_folder)}, device="cuda").close()
 
 

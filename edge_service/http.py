@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -18,6 +19,9 @@ from shared.errors import AssetNotFound, StorageUnavailable
 
 # A signed URL is the permission; any page of the caller's may show the picture.
 HEADERS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
+
+
+DIGITS = re.compile("[0-9]{1,18}")
 
 
 def application(urls: AssetUrls, assets: AssetStore) -> Starlette:
@@ -54,7 +58,7 @@ def _span(header: str, size: int) -> tuple[int, int] | None:
     """First byte and one past the last of a Range header with one range; None if it cannot be satisfied."""
     unit, _, span = header.partition("=")
     first, dash, last = span.strip().partition("-")
-    if unit.strip() != "bytes" or not dash or not all(part == "" or part.isdecimal() for part in (first, last)):
+    if unit.strip() != "bytes" or not dash or not all(part == "" or DIGITS.fullmatch(part) for part in (first, last)):
         return None
     if first:
         start, end = int(first), min(int(last) + 1, size) if last else size

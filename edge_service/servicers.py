@@ -29,6 +29,8 @@ from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 Context = grpc.aio.ServicerContext[Any, Any]
 HEARTBEAT_SECONDS = 15.0
 PAGE_SIZE = 20
+# Enough for the longest page of ordinary jobs; well below the 4 MiB that a gRPC client takes.
+PAGE_BYTES, BATCH_SIZE = 2**20, 5
 
 
 def _owner() -> str:
@@ -73,12 +75,20 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         return edge_pb2.GetJobResponse(job=await self._links.job(job))
 
     async def ListJobs(self, request: edge_pb2.ListJobsRequest, context: Context) -> edge_pb2.ListJobsResponse:
-        size = request.page_size if request.HasField("page_size") else PAGE_SIZE
+        answer, before = edge_pb2.ListJobsResponse(), _before(request.page_token)
+        wanted = request.page_size if request.HasField("page_size") else PAGE_SIZE
         words = [records.status_word(status) for status in request.statuses]
-        jobs = await self._store.jobs(_owner(), words, _before(request.page_token), size + 1)
-        token = _token(jobs[size - 1].created.ToDatetime(UTC), jobs[size - 1].id) if len(jobs) > size else ""
-        page = [await self._links.job(job) for job in jobs[:size]]
-        return edge_pb2.ListJobsResponse(jobs=page, next_page_token=token)
+        # In small batches: a job may be large, and neither the page nor what is read for it may grow without end.
+        while len(answer.jobs) < wanted and answer.ByteSize() < PAGE_BYTES:
+            batch = await self._store.jobs(_owner(), words, before, BATCH_SIZE)
+            for job in batch[: wanted - len(answer.jobs)]:
+                answer.jobs.append(await self._links.job(job))
+            if len(batch) < BATCH_SIZE and answer.jobs[-1:] == batch[-1:]:
+                return answer
+            last = answer.jobs[-1]
+            before = last.created.ToDatetime(UTC), last.id
+        answer.next_page_token = _token(*before) if before else ""
+        return answer
 
     async def WatchJob(
         self, request: edge_pb2.WatchJobRequest, context: Context
@@ -129,11 +139,11 @@ class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
     async def Chat(self, request: edge_pb2.ChatRequest, context: Context) -> AsyncIterator[edge_pb2.ChatResponse]:
         plan = plan_chat(request.request, self._fleet.models())
         job_id = await self._store.create(_owner(), plan)
-        yield edge_pb2.ChatResponse(accepted=await self._store.job(_owner(), job_id))
         lease = await self._leases.lease_one(job_id)
         if lease is None:
             raise errors.Cancelled("the turn was cancelled before it began")
         try:
+            yield edge_pb2.ChatResponse(accepted=await self._store.job(_owner(), job_id))
             worker = self._fleet.choose(plan.worker_type)
             if worker is None:
                 raise errors.NoWorker("no chat worker has a free slot now; try again soon")
@@ -149,6 +159,9 @@ class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
             raise
         except (asyncio.CancelledError, GeneratorExit):
             await self._execution.settle(lease, errors.Cancelled("the caller left"))
+            raise
+        except Exception:
+            await self._execution.settle(lease, errors.Internal("internal error while answering"))
             raise
 
 
@@ -250,6 +263,9 @@ def _before(token: str) -> tuple[datetime, str] | None:
         created, _, last = base64.urlsafe_b64decode(token.encode()).decode("ascii").partition(" ")
         if not last.isprintable():
             raise ValueError
-        return datetime.fromisoformat(created).astimezone(UTC), last
+        moment = datetime.fromisoformat(created)
+        if moment.tzinfo is not UTC:
+            raise ValueError
+        return moment, last
     except ValueError:
         raise errors.InvalidRequest(errors.Violation("page_token", "is not one that this service gave")) from None

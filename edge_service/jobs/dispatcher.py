@@ -65,6 +65,8 @@ class Dispatcher:
             with _surviving():
                 await self._leases.expire()
                 await self._leases.forget_keys()
+                # Ours first: after a stall of the database our own leases may look as if nobody held them.
+                await self._execution.renew()
                 for lease in await self._leases.overdue():
                     await self._execution.settle(lease, errors.WorkerLost("the edge that watched over it went away"))
             await asyncio.sleep(POLL_SECONDS)

@@ -36,7 +36,8 @@ class Execution:
 
     def __init__(self, leases: Leases, assets: AssetStore) -> None:
         self._leases, self._assets = leases, assets
-        self._running: dict[str, tuple[Lease, Any]] = {}
+        # By attempt, not by job: a new attempt may begin while the one before it still ends.
+        self._running: dict[tuple[str, int], tuple[Lease, Any]] = {}
 
     async def events(self, lease: Lease, worker: Worker) -> AsyncGenerator[Any, None]:
         """Yields the worker's GenerateResponses, the callback last; give that to `complete`.
@@ -48,7 +49,7 @@ class Execution:
                 raise errors.Cancelled("the job ended before a worker took it")
             seconds_left = (lease.deadline - datetime.now(UTC)).total_seconds()
             call = worker.generate(_request(lease), timeout=max(seconds_left, 0.001))
-            self._running[lease.job_id] = lease, call
+            self._running[lease.job_id, lease.attempt] = lease, call
             try:
                 async for event in call:
                     yield event
@@ -60,14 +61,14 @@ class Execution:
                 raise errors.Cancelled("the job was stopped") from None
             finally:
                 call.cancel()
-                del self._running[lease.job_id]
+                del self._running[lease.job_id, lease.attempt]
 
     async def renew(self) -> None:
         """Extends the leases of all running jobs, and stops those whose lease is lost: cancelled, or taken over."""
         if running := list(self._running.values()):
             held = await self._leases.renew([lease for lease, _ in running])
             for lease, call in running:
-                if lease.job_id not in held:
+                if (lease.job_id, lease.attempt) not in held:
                     call.cancel()
 
     async def complete(self, lease: Lease, callback: Callback) -> None:

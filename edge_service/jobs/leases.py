@@ -137,17 +137,18 @@ class Leases:
             await connection.execute("SELECT pg_notify(%s, %s)", [NEW, lease.worker_type])
         return True
 
-    async def renew(self, leases: Sequence[Lease]) -> set[str]:
-        """Extends leases and returns the ids of those that are still held."""
+    async def renew(self, leases: Sequence[Lease]) -> set[tuple[str, int]]:
+        """Extends leases and returns job id and attempt of those that are still held."""
         async with self._database.connection() as connection:
             rows = await fetch_all(
                 connection,
                 f"UPDATE jobs SET lease_expires = now() + {LEASE}"
                 " FROM unnest(%s::text[], %s::int[]) AS held(id, attempt)"
-                f" WHERE jobs.id = held.id AND jobs.attempt = held.attempt AND status IN {RUNNING} RETURNING jobs.id",
+                f" WHERE jobs.id = held.id AND jobs.attempt = held.attempt AND status IN {RUNNING}"
+                " RETURNING jobs.id, jobs.attempt",
                 [[lease.job_id for lease in leases], [lease.attempt for lease in leases]],
             )
-        return {row["id"] for row in rows}
+        return {(row["id"], row["attempt"]) for row in rows}
 
     async def attempts_made(self, lease: Lease) -> int:
         """How many attempts of a job counted, the running one included."""
@@ -175,7 +176,8 @@ class Leases:
             await connection.execute("DELETE FROM idempotency WHERE created < now() - interval '24 hours'")
 
     async def expire(self) -> int:
-        """Ends the queued jobs whose deadline has passed; returns how many."""
+        """Ends the queued jobs whose deadline has passed, and the interactive ones whose caller left before they began;
+        returns how many."""
         error = job_pb2.JobError(
             reason=job_pb2.ERROR_REASON_DEADLINE_EXCEEDED, message="its deadline passed before a worker was free"
         )
@@ -183,7 +185,9 @@ class Leases:
             rows = await fetch_all(
                 connection,
                 "UPDATE jobs SET status = 'expired', ended = now(), error = %s WHERE id IN (SELECT id FROM jobs"
-                " WHERE status = 'queued' AND deadline <= now() FOR UPDATE SKIP LOCKED)"
+                " WHERE status = 'queued'"
+                " AND (deadline <= now() OR interactive AND created < now() - interval '30 seconds')"
+                " FOR UPDATE SKIP LOCKED)"
                 " RETURNING id, attempt, worker_type, owner",
                 [error.SerializeToString()],
             )

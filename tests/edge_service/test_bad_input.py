@@ -1,5 +1,6 @@
 """Every RPC of the edge against all a client may send: a typed error, no exception text, and it keeps serving."""
 
+import base64
 import math
 import re
 
@@ -17,7 +18,12 @@ METHODS = [
 BY_NAME = {method.full_name.removeprefix("atelier.edge.v1."): method for method in METHODS}
 JOB = {"type": "sdxl_image_fast", "prompt": "a fox"}
 WAN = {"type": "video_fast", "prompt": "a fox"}
+LONG = [{"role": "user", "content": "x" * 30_000}]
 CHAT = {"messages": [{"role": "user", "content": "hi"}]}
+EXTREME_TOKENS = [
+    base64.urlsafe_b64encode(token).decode()
+    for token in (b"0001-01-01T00:00:00+23:59 a", b"9999-12-31T23:59:59-23:59 a", b"2026-01-01T00:00:00 a")
+]
 TYPED = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.NOT_FOUND,
@@ -82,6 +88,8 @@ async def test_an_empty_message_is_answered_or_refused_by_type(channel, name):
         ({"wan": WAN | {"config": {"fps": 7}}}, "wan.config.fps", "equal to 8 .*24, got 7"),
         ({"wan": WAN | {"type": "image_fast", "config": {"frames": 2}}}, "wan.config.frames", "exactly 1 frame"),
         ({"chat": {"messages": []}}, "chat.messages", "at least 1 item"),
+        ({"chat": {"messages": CHAT["messages"] * 257}}, "chat.messages", "no more than 256 item"),
+        ({"chat": {"messages": LONG * 9}}, "chat.messages", "all contents together must be at most 262144 characters"),
         ({"chat": CHAT | {"max_tokens": 2049}}, "chat.max_tokens", "2048, got 2049"),
         ({"chat": CHAT | {"temperature": 2.1}}, "chat.temperature", "2, got 2.1"),
         ({"sdxl": JOB, "preset": "nonsense"}, "preset", "must be one of .*, got 'nonsense'"),
@@ -137,7 +145,9 @@ async def test_somebody_elses_job_cannot_be_told_from_none(ann, bob):
     assert (await ann.get(job.id)).status == job.status
 
 
-@pytest.mark.parametrize("token", ["x", "AAAA", "bm90IGEgdG9rZW4=", "\u00e9", "MjAyNi0xMS0yMyAA", "MDAwMS0wMS0wMSBh"])
+@pytest.mark.parametrize(
+    "token", ["x", "AAAA", "bm90IGEgdG9rZW4=", "é", "MjAyNi0xMS0yMyAA", "MDAwMS0wMS0wMSBh", *EXTREME_TOKENS]
+)
 async def test_a_page_token_of_ones_own_making_is_refused(channel, token):
     for name in ("JobService.ListJobs", "AssetService.ListAssets"):
         body = edge_pb2.ListJobsRequest(page_token=token).SerializeToString()

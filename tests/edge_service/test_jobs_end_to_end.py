@@ -10,7 +10,8 @@ import pytest
 from chat_service.config import ChatConfig
 from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
 from chat_service.servicer import ChatWorker
-from edge_service.jobs import dispatcher, leases
+from edge_service.jobs import leases
+from edge_service.jobs.execution import Execution
 from shared.errors import EngineFailed, from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -240,8 +241,10 @@ async def test_an_edge_that_stops_gives_its_jobs_back_and_another_goes_on(
 async def test_a_job_whose_edge_died_is_taken_over(
     start_edge: StartEdge, worker: Server, engine: SteeredEngine, stack: contextlib.AsyncExitStack, monkeypatch
 ):
+    async def dead(execution: Execution) -> None: ...
+
     monkeypatch.setattr(leases, "LEASE", "interval '1 second'")
-    monkeypatch.setattr(dispatcher, "RENEW_SECONDS", 60.0)  # as if the process were dead
+    monkeypatch.setattr(Execution, "renew", dead)
     ann = await connected(await start_edge([worker.address]), ANN, stack)
     job = await ann.submit(chat=says("wait"))
     await until(lambda: engine.running)
@@ -282,6 +285,36 @@ async def test_a_caller_who_leaves_a_chat_stops_the_engine(ann: Calls, engine: S
     call.cancel()
     await until(lambda: not engine.running)
     assert (await ann.ended(job_id)).status == job_pb2.JOB_STATUS_CANCELLED
+
+
+async def test_a_caller_who_leaves_at_once_leaves_no_open_job_behind(
+    ann: Calls, engine: SteeredEngine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(leases, "LEASE", "interval '2 seconds'")
+    for delay in (0.0, 0.002, 0.005, 0.01, 0.02) * 4:
+        call = ann.chat.Chat(turn("one wait"), metadata=ann.metadata)
+        await asyncio.sleep(delay)
+        call.cancel()
+    await until(lambda: not engine.running)
+    listed = edge_pb2.ListJobsRequest(statuses=[job_pb2.JOB_STATUS_LEASED, job_pb2.JOB_STATUS_PROCESSING])
+    async with asyncio.timeout(10):
+        while (await ann.jobs.ListJobs(listed, metadata=ann.metadata)).jobs:
+            await asyncio.sleep(0.1)
+
+
+async def test_a_list_of_large_jobs_comes_in_pages_that_a_client_takes(ann: Calls):
+    large = {"messages": [{"role": "user", "content": "x" * 30_000}] * 8}
+    ids = [(await ann.submit(chat=large)).id for _ in range(10)]
+    seen: list[str] = []
+    request = edge_pb2.ListJobsRequest(page_size=100)
+    while True:
+        page = await ann.jobs.ListJobs(request, metadata=ann.metadata)
+        assert page.ByteSize() < 2 * 2**20
+        seen += [job.id for job in page.jobs]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert seen == ids[::-1]
 
 
 async def test_cancelling_a_chat_turn_ends_it_for_its_caller(ann: Calls, engine: SteeredEngine):

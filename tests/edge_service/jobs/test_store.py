@@ -164,7 +164,7 @@ async def test_an_attempt_that_never_began_is_not_counted(store: Store, leases: 
 
 async def test_a_lease_that_is_not_renewed_is_found(store: Store, leases: Leases, database: Database):
     lease = await running(store, leases)
-    assert await leases.renew([lease]) == {lease.job_id}
+    assert await leases.renew([lease]) == {(lease.job_id, lease.attempt)}
     assert await leases.overdue() == []
     async with database.connection() as connection:
         await connection.execute("UPDATE jobs SET lease_expires = now() - interval '1 second'")
@@ -242,3 +242,13 @@ async def test_a_key_is_forgotten_after_a_day(store: Store, leases: Leases, data
         await connection.execute("UPDATE idempotency SET created = now() - interval '25 hours'")
     await leases.forget_keys()
     assert await submitted(store, key="k") != first
+
+
+async def test_a_turn_whose_caller_left_before_it_began_ends_soon(store: Store, leases: Leases, database: Database):
+    plan = plan_job(from_spec_dict(edge_pb2.SubmitJobRequest, {"sdxl": {"type": "sdxl_image_fast", "prompt": "a"}}), {})
+    job_id = await store.create("ann", plan)
+    assert await leases.expire() == 0
+    async with database.connection() as connection:
+        await connection.execute("UPDATE jobs SET created = now() - interval '31 seconds'")
+    assert await leases.expire() == 1
+    assert (await store.job("ann", job_id)).status == job_pb2.JOB_STATUS_EXPIRED

@@ -1,7 +1,7 @@
 """What happens to a job, as plain values with the specification's words."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from atelier.results import Job
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -16,7 +16,7 @@ class Event:
 
     sequence: int
     time: datetime
-    message: edge_pb2.JobEvent
+    message: edge_pb2.JobEvent = field(repr=False)
     """The event as the edge sent it."""
 
 
@@ -65,7 +65,7 @@ class Ended(Event):
 
 def from_message(message: edge_pb2.JobEvent) -> Event:
     """The event that a message of WatchJob carries."""
-    head = (message.sequence, message.time.ToDatetime(), message)
+    head = (message.sequence, message.time.ToDatetime(UTC), message)
     match message.WhichOneof("event"):
         case "status":
             return StatusChanged(*head, enum_word("JobStatus", job_pb2.JobStatus.Name(message.status)))

@@ -18,6 +18,8 @@ from shared.pb.buf.validate import validate_pb2
 
 # Longest value an error message repeats: enough to recognise a number or a word, too little to leak a prompt.
 MAX_SHOWN = 40
+RANGE = re.compile(r"must be greater than or equal to (\S+) and less than or equal to (\S+)")
+ONE_OF = re.compile(r"must be in list \[(.+)\]")
 NAMED_FIELD = re.compile(r"(?P<field>[a-z_.]+): (?P<rest>.+)")
 TYPE_WORDS = {
     FieldDescriptor.TYPE_UINT32: "uint32",
@@ -55,7 +57,12 @@ def _violation(found: Any) -> Violation:
     if named := NAMED_FIELD.match(message):
         # A rule across fields is found at the message that has it; its text names the field it means.
         path, message = ".".join(filter(None, (path, named["field"]))), named["rest"]
-    return Violation(path, message + _given(found.field_value))
+    return Violation(path, _plain(message) + _given(found.field_value))
+
+
+def _plain(message: str) -> str:
+    """The library's sentence in fewer words."""
+    return ONE_OF.sub(r"must be one of \1", RANGE.sub(r"must be \1 to \2", message))
 
 
 def _element(element: Any) -> str:

@@ -14,6 +14,7 @@ QUESTION = "In two sentences: why is the sky blue?"
 
 async def show(client: AsyncClient, out: Path, shown: Screen) -> None:
     """Makes the three one after another into `out`. Raises the AtelierError that ended one."""
+    shown.say("the small models have random weights: they show that the whole way works, and draw coloured noise")
     await _follow(client.image(SUBJECT), "image", out, shown)
     await _follow(client.video(SUBJECT), "video", out, shown)
     await _ask(client, out, shown)

@@ -20,6 +20,8 @@ class Following:
 
     async def submit(self, build: Callable[[], Submittable], edge: str) -> None:
         """Submits the job that `build` returns and follows it to its end. Raises the AtelierError that ended it."""
+        if self._out:
+            self._out.mkdir(parents=True, exist_ok=True)  # before a minute of work, not after it
         async with AsyncClient(edge) as client:
             self._job_id = (await client.submit(build())).id
             self._screen.say(f"job {self._job_id}", job_id=self._job_id)

@@ -1,5 +1,6 @@
 """Commands that look at what there is: jobs, watch, cancel, catalog."""
 
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated
 
@@ -89,7 +90,7 @@ async def _catalog(edge: str, shown: Screen) -> None:
 
 
 def _clock(job: Job) -> str:
-    return job.message.created.ToDatetime().strftime("%Y-%m-%d %H:%M:%S")
+    return job.message.created.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _drawn(catalog: edge_pb2.GetCatalogResponse) -> str:
@@ -115,7 +116,7 @@ def _allowed(parameter: edge_pb2.Parameter) -> str:
     if parameter.choices:
         return " ".join(parameter.choices)
     if parameter.HasField("minimum") and parameter.HasField("maximum"):
-        return f"{parameter.minimum:g} to {parameter.maximum:g}"
+        return f"{parameter.minimum:.10g} to {parameter.maximum:.10g}"
     if parameter.HasField("maximum"):
-        return f"at most {parameter.maximum:g}"
+        return f"at most {parameter.maximum:.10g}"
     return parameter.pattern

@@ -1,6 +1,7 @@
 """What a command shows: bars and words for people, or one JSON object a line for programs."""
 
 import json
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -14,6 +15,8 @@ from atelier.errors import AtelierError, reason_word
 from atelier.events import Ended, Event, Progressed, StatusChanged, TextAdded
 from atelier.results import File
 from shared.spec_json import to_spec_dict, to_spec_json
+
+TELL_SECONDS = 10.0
 
 
 class Screen(Protocol):
@@ -60,6 +63,7 @@ class People:
         )
         self._bar: TaskID | None = None
         self._in_text = False
+        self._phase, self._told = "", 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -105,6 +109,15 @@ class People:
         self._err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
 
     def _show(self, what: str, total: int | None, done: int, left: float | None) -> None:
+        if self._err.is_terminal:
+            self._show_bar(what, total, done, left)
+        elif what != self._phase or time.monotonic() - self._told > TELL_SECONDS:
+            # No bar can move in a file or a pipe; a line now and then says that the work goes on.
+            self._phase, self._told = what, time.monotonic()
+            steps = f" {done}/{total}" if total and done else ""
+            self._err.print(f"{what}{steps}" + ("" if left is None else f", {left:.0f} s left"))
+
+    def _show_bar(self, what: str, total: int | None, done: int, left: float | None) -> None:
         if self._bar is None:
             self._bar = self._bars.add_task(what, total=total, steps="", left="")
             self._bars.start()

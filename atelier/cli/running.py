@@ -43,5 +43,12 @@ def fail(error: Exception, screen: Screen) -> NoReturn:
 async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        # Once: `make` passes on a signal that its whole group has had already, which is no wish to hurry.
+        loop.add_signal_handler(signal.SIGTERM, lambda: None)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
     await work

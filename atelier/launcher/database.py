@@ -20,10 +20,15 @@ def left_behind(folder: Path) -> int | None:
     return process if str(folder).encode() in command else None
 
 
-async def stop_left_behind(folder: Path, seconds: float) -> None:
-    """Stops the PostgreSQL that runs on this folder, if one does; its data is safe."""
-    process, deadline = left_behind(folder), time.monotonic() + seconds
-    if process is not None:
+def ask_to_stop(folder: Path) -> None:
+    """Tells the PostgreSQL that runs on this folder to stop, if one does; its data is safe."""
+    if process := left_behind(folder):
         os.kill(process, signal.SIGINT)  # PostgreSQL's "fast shutdown": ends sessions, writes everything
+
+
+async def stop_left_behind(folder: Path, seconds: float) -> None:
+    """Stops the PostgreSQL that runs on this folder, if one does, and waits for its end."""
+    deadline = time.monotonic() + seconds
+    ask_to_stop(folder)
     while left_behind(folder) and time.monotonic() < deadline:  # noqa: ASYNC110 - it is no child of ours
         await asyncio.sleep(POLL_SECONDS)

@@ -81,7 +81,8 @@ class House:
         finally:
             for child in self.children.values():
                 child.kill()
-            if self._lock.is_locked:  # otherwise the addresses are those of another house
+            if self._lock.is_locked:  # otherwise database and addresses are those of another house
+                database.ask_to_stop(self._plan.data / "postgres")  # a killed edge could not
                 addresses_file(self._plan.data).unlink(missing_ok=True)
                 self._lock.release()
 

@@ -158,6 +158,16 @@ def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, reposi
     assert not (tmp_path / "addresses.json").exists()
 
 
+def test_a_signal_that_comes_twice_stops_everything_once(up: Up, tmp_path: Path) -> None:
+    # As `make` does with a SIGTERM that its whole group has had.
+    up.hears(START_SECONDS, ready="")
+    for _ in range(2):
+        os.killpg(up.process.pid, signal.SIGTERM)
+        time.sleep(0.2)
+    assert up.process.wait(STOP_SECONDS) == 0
+    assert are_gone(tmp_path, 2)
+
+
 def test_nothing_outlives_a_launcher_that_was_killed(up: Up, tmp_path: Path) -> None:
     up.hears(START_SECONDS, ready="")
     assert len(processes_of(tmp_path)) >= 6

@@ -10,7 +10,8 @@ import pytest
 from chat_service.config import ChatConfig
 from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
 from chat_service.servicer import ChatWorker
-from edge_service.jobs import leases
+from edge_service.jobs import dispatcher, leases
+from edge_service.jobs.database import Database
 from edge_service.jobs.execution import Execution
 from shared.errors import EngineFailed, from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -256,6 +257,21 @@ async def test_a_job_whose_edge_died_is_taken_over(
     ended = await ann.ended(job.id)
     assert ended.status == job_pb2.JOB_STATUS_COMPLETED
     assert ended.attempts[0].error.reason == job_pb2.ERROR_REASON_WORKER_LOST
+
+
+async def test_a_lease_that_ran_out_while_the_database_stood_still_is_kept(
+    ann: Calls, engine: SteeredEngine, database: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dispatcher, "RENEW_SECONDS", 60.0)  # the sweep is the first to look
+    job = await ann.submit(chat=says("wait"))
+    await until(lambda: engine.running)
+    await asyncio.sleep(3.5)  # the renewal that was already on its way
+    async with database.connection() as connection:
+        await connection.execute("UPDATE jobs SET lease_expires = now() - interval '1 second'")
+    await asyncio.sleep(1.5)  # at least one sweep
+    engine.released.set()
+    ended = await ann.ended(job.id)
+    assert (ended.status, len(ended.attempts)) == (job_pb2.JOB_STATUS_COMPLETED, 1)
 
 
 async def test_a_chat_turn_streams_and_is_recorded_as_a_job(ann: Calls):

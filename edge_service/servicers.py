@@ -2,10 +2,9 @@
 interceptor, which has authorised the caller and checked the message before."""
 
 import asyncio
-import base64
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC
 from hashlib import sha256
 from typing import Any
 
@@ -22,6 +21,7 @@ from edge_service.jobs.leases import Leases
 from edge_service.jobs.statements import CHANGED
 from edge_service.jobs.store import Store, Submission
 from edge_service.jobs.wakeups import Wakeups
+from edge_service.pages import before_token, page_token
 from shared import errors, interceptors
 from shared.assets import AssetStore
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
@@ -75,7 +75,7 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         return edge_pb2.GetJobResponse(job=await self._links.job(job))
 
     async def ListJobs(self, request: edge_pb2.ListJobsRequest, context: Context) -> edge_pb2.ListJobsResponse:
-        answer, before = edge_pb2.ListJobsResponse(), _before(request.page_token)
+        answer, before = edge_pb2.ListJobsResponse(), before_token(request.page_token)
         wanted = request.page_size if request.HasField("page_size") else PAGE_SIZE
         words = [records.status_word(status) for status in request.statuses]
         # In small batches: a job may be large, and neither the page nor what is read for it may grow without end.
@@ -87,7 +87,7 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
                 return answer
             last = answer.jobs[-1]
             before = last.created.ToDatetime(UTC), last.id
-        answer.next_page_token = _token(*before) if before else ""
+        answer.next_page_token = page_token(*before) if before else ""
         return answer
 
     async def WatchJob(
@@ -177,8 +177,8 @@ class AssetServicer(edge_pb2_grpc.AssetServiceServicer):
 
     async def ListAssets(self, request: edge_pb2.ListAssetsRequest, context: Context) -> edge_pb2.ListAssetsResponse:
         size = request.page_size if request.HasField("page_size") else PAGE_SIZE
-        assets = await self._store.assets(_owner(), _before(request.page_token), size + 1)
-        token = _token(assets[size - 1].created.ToDatetime(UTC), assets[size - 1].key) if len(assets) > size else ""
+        assets = await self._store.assets(_owner(), before_token(request.page_token), size + 1)
+        token = page_token(assets[size - 1].created.ToDatetime(UTC), assets[size - 1].key) if len(assets) > size else ""
         page = [await self._links.asset(asset) for asset in assets[:size]]
         return edge_pb2.ListAssetsResponse(assets=page, next_page_token=token)
 
@@ -250,22 +250,3 @@ def register(
     edge_pb2_grpc.add_CatalogServiceServicer_to_server(catalogue, server)
     edge_pb2_grpc.add_AccountServiceServicer_to_server(account, server)
     edge_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)
-
-
-def _token(created: datetime, last: str) -> str:
-    return base64.urlsafe_b64encode(f"{created.isoformat()} {last}".encode()).decode()
-
-
-def _before(token: str) -> tuple[datetime, str] | None:
-    if not token:
-        return None
-    try:
-        created, _, last = base64.urlsafe_b64decode(token.encode()).decode("ascii").partition(" ")
-        if not last.isprintable():
-            raise ValueError
-        moment = datetime.fromisoformat(created)
-        if moment.tzinfo is not UTC:
-            raise ValueError
-        return moment, last
-    except ValueError:
-        raise errors.InvalidRequest(errors.Violation("page_token", "is not one that this service gave")) from None

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint generate benchmark clean
+.PHONY: demo test test-slow lint generate benchmark chaos mutants clean
 
 demo: $(INSTALLED)  ## Makes an image, a video and a chat answer on this machine, into ./out
 	$(BIN)/atelier demo --out out
@@ -29,6 +29,14 @@ generate: $(INSTALLED)  ## Rewrites shared/pb from protos/, and docs/reference.m
 benchmark: $(INSTALLED)  ## Ratios against a bare pipeline and a bare gRPC server, measured in the same run
 	$(BIN)/python -m benchmarks.rpc
 	$(BIN)/python -m benchmarks.image
+	$(BIN)/python -m benchmarks.durability
+	$(BIN)/python -m benchmarks.watchers
+
+chaos: $(INSTALLED)  ## Kills, freezes and restarts the parts of a real house under load, and checks what clients were told
+	$(BIN)/python -W ignore -m benchmarks.chaos --minutes 10
+
+mutants: $(INSTALLED)  ## Breaks one rule of durable jobs at a time: some test must notice
+	$(BIN)/python -m benchmarks.mutants
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast, overload
 
@@ -10,7 +10,7 @@ from atelier import connection, requests
 from atelier.errors import StorageUnavailable, translated
 from atelier.events import Event
 from atelier.handles import ChatHandle, JobHandle
-from atelier.requests import ChatOptions, ImageOptions, Messages, Submittable, VideoOptions
+from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions, Submittable, VideoOptions
 from atelier.results import Answer, Asset, File, Job
 from atelier.watching import follow
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
@@ -34,6 +34,7 @@ class AsyncClient:
         self._chats = edge_pb2_grpc.ChatServiceStub(self._channel)
         self._assets = edge_pb2_grpc.AssetServiceStub(self._channel)
         self._catalog = edge_pb2_grpc.CatalogServiceStub(self._channel)
+        self._account = edge_pb2_grpc.AccountServiceStub(self._channel)
         self._fleet = edge_pb2_grpc.FleetServiceStub(self._channel)
 
     @property
@@ -55,11 +56,11 @@ class AsyncClient:
 
     def image(self, prompt: str, **options: Unpack[ImageOptions]) -> JobHandle:
         """Submits an image job at once. `async for` over the handle gives its events, `await` its files."""
-        return self._handle(requests.image(prompt, options))
+        return self._handle(self.submit(requests.image(prompt, options), **requests.of_submission(options)))
 
     def video(self, prompt: str, **options: Unpack[VideoOptions]) -> JobHandle:
         """Submits a video job, or with an image type a still. The handle is as that of `image`."""
-        return self._handle(requests.video(prompt, options))
+        return self._handle(self.submit(requests.video(prompt, options), **requests.of_submission(options)))
 
     @overload
     def chat(
@@ -79,9 +80,19 @@ class AsyncClient:
         handle = ChatHandle(call, self.address)
         return handle if stream else handle.result()
 
-    async def submit(self, job: Submittable | Mapping[str, Any]) -> Job:
-        """Submits a job given as a message or as the specification's JSON object; it is durable when this returns."""
-        return Job((await self._call(self._jobs.SubmitJob, requests.submission(job))).job)
+    async def submit(self, job: Submittable | Mapping[str, Any], **options: Unpack[SubmitOptions]) -> Job:
+        """Submits a job given as a message or as the specification's JSON object; it is durable when this returns.
+
+        Raises QueueFull if too many of your jobs wait.
+        """
+        return Job((await self._call(self._jobs.SubmitJob, requests.submission(job, options))).job)
+
+    def retry(self, job_id: str) -> JobHandle:
+        """Submits an ended job again, as a new one with the same plan and so the same seeds; `retry_of` names the old.
+
+        The handle is as that of `image`. Raises JobNotEnded for an open job.
+        """
+        return self._handle(self._retried(job_id))
 
     async def job(self, job_id: str) -> Job:
         """The job as it stands."""
@@ -129,12 +140,20 @@ class AsyncClient:
         found = await self._call(self._catalog.GetCatalog, edge_pb2.GetCatalogRequest())
         return cast(edge_pb2.GetCatalogResponse, found)
 
+    async def webhook_secret(self) -> str:
+        """The secret that signs your webhooks: what `atelier.verify_webhook` takes."""
+        return str((await self._call(self._account.GetWebhookSecret, edge_pb2.GetWebhookSecretRequest())).secret)
+
     async def workers(self) -> list[edge_pb2.Worker]:
         """Every worker the edge was told of, with what it is and how busy it is."""
         return list((await self._call(self._fleet.ListWorkers, edge_pb2.ListWorkersRequest())).workers)
 
-    def _handle(self, job: Submittable) -> JobHandle:
-        return JobHandle(self, asyncio.ensure_future(self.submit(job)))
+    async def _retried(self, job_id: str) -> Job:
+        request = edge_pb2.RetryJobRequest(job_id=job_id, idempotency_key=requests.new_key())
+        return Job((await self._call(self._jobs.RetryJob, request)).job)
+
+    def _handle(self, submitting: Coroutine[Any, Any, Job]) -> JobHandle:
+        return JobHandle(self, asyncio.ensure_future(submitting))
 
     async def _call(self, method: Any, request: Any) -> Any:
         with translated(self.address):

@@ -1,6 +1,7 @@
 """Every error the client raises.
 
 AtelierError           what the edge answered; one class per reason, drawn in `shared.errors`
+  QueueFull            `limit` names what was met, such as "max_queued"; `retry_after_seconds` says when to come back
 EdgeUnreachable        the edge could not be asked at all; a ConnectionError
 
 except atelier.InvalidRequest as error: print(error.violations)
@@ -20,11 +21,13 @@ from shared.errors import (
     DatabaseUnavailable,
     DeadlineExceeded,
     Draining,
+    EdgeLost,
     EngineFailed,
     IdempotencyConflict,
     InputTooLong,
     Internal,
     InvalidRequest,
+    JobNotEnded,
     JobNotFound,
     MalformedMessage,
     MessageTooLarge,
@@ -33,6 +36,7 @@ from shared.errors import (
     NoWorker,
     OutOfMemory,
     PermissionDenied,
+    QueueFull,
     StorageUnavailable,
     Unauthenticated,
     Violation,
@@ -51,12 +55,14 @@ __all__ = [
     "DatabaseUnavailable",
     "DeadlineExceeded",
     "Draining",
+    "EdgeLost",
     "EdgeUnreachable",
     "EngineFailed",
     "IdempotencyConflict",
     "InputTooLong",
     "Internal",
     "InvalidRequest",
+    "JobNotEnded",
     "JobNotFound",
     "MalformedMessage",
     "MessageTooLarge",
@@ -65,6 +71,7 @@ __all__ = [
     "NotImplementedYet",
     "OutOfMemory",
     "PermissionDenied",
+    "QueueFull",
     "StorageUnavailable",
     "Unauthenticated",
     "Violation",

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from atelier.results import Job
+from atelier.errors import AtelierError, from_job_error
+from atelier.results import Estimate, Job, estimate
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -16,7 +17,7 @@ class Event:
 
     sequence: int
     time: datetime
-    message: edge_pb2.JobEvent = field(repr=False)
+    message: edge_pb2.JobEvent | edge_pb2.QueueUpdate = field(repr=False)
     """The event as the edge sent it."""
 
 
@@ -25,6 +26,25 @@ class StatusChanged(Event):
     """The job is now "queued", "leased" or "processing"."""
 
     status: str
+
+
+@dataclass(frozen=True)
+class PlaceChanged(Event):
+    """The queued job's place, 1 for the next, or its expected times changed. It is told to those who watch and kept
+    nowhere: `sequence` is that of the event before it. `estimate` is None while no worker could run the job."""
+
+    position: int
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True)
+class AttemptFailed(Event):
+    """Attempt number `attempt` failed, for a reason that may pass: the job is queued again, at the earliest for
+    `not_before`."""
+
+    error: AtelierError
+    attempt: int
+    not_before: datetime
 
 
 @dataclass(frozen=True)
@@ -76,8 +96,17 @@ def from_message(message: edge_pb2.JobEvent) -> Event:
             return PreviewStored(*head, found.key, found.mime_type, found.index, found.step)
         case "delta":
             return _text(head, message.delta)
+        case "retry":
+            failed = message.retry
+            return AttemptFailed(*head, from_job_error(failed.error), failed.attempt, failed.not_before.ToDatetime(UTC))
         case _:
             return Ended(*head, Job(message.ended))
+
+
+def place_changed(after: int, message: edge_pb2.QueueUpdate) -> PlaceChanged:
+    """What a queue update says to someone who has seen the events up to `after`."""
+    found = estimate(message.estimate) if message.HasField("estimate") else None
+    return PlaceChanged(after, datetime.now(UTC), message, message.position, found)
 
 
 Head = tuple[int, datetime, edge_pb2.JobEvent]

@@ -46,10 +46,9 @@ class JobHandle:
 
     async def ended(self) -> Job:
         """Waits for the end, good or bad, and returns the job in its final state."""
-        if self._ended is None:
+        while self._ended is None:
             async for _ in self:
                 pass
-        assert self._ended is not None  # a watch ends only with its last event
         return self._ended
 
     async def cancel(self) -> Job:

@@ -25,7 +25,16 @@ JOB_TYPES: dict[str, type[Picture]] = {
 P = TypeVar("P", sdxl_pb2.SdxlJob, wan_pb2.WanJob)
 
 
-class ImageOptions(TypedDict, total=False):
+class SubmitOptions(TypedDict, total=False):
+    """Options of every job: `priority` -10 to 10, more goes first; `webhook`, the address that gets the result;
+    `idempotency_key`, which makes a call that is repeated within a day the same job. Default: a new one each time."""
+
+    priority: int
+    webhook: str
+    idempotency_key: str
+
+
+class ImageOptions(SubmitOptions, total=False):
     """Options of `client.image`. What is left out, the edge fills from the job type's preset."""
 
     type: str
@@ -39,7 +48,7 @@ class ImageOptions(TypedDict, total=False):
     clip_skip: int
 
 
-class VideoOptions(TypedDict, total=False):
+class VideoOptions(SubmitOptions, total=False):
     """Options of `client.video`. What is left out, the edge fills from the job type's preset."""
 
     type: str
@@ -80,16 +89,31 @@ def chat(messages: Messages, options: Mapping[str, Any]) -> chat_pb2.ChatRequest
     return from_spec_dict(chat_pb2.ChatRequest, {"messages": turns, **options})
 
 
-def submission(job: Submittable | Mapping[str, Any]) -> edge_pb2.SubmitJobRequest:
+def submission(job: Submittable | Mapping[str, Any], options: SubmitOptions | None = None) -> edge_pb2.SubmitJobRequest:
     """The request that submits a job given as a message or as the specification's JSON object.
 
+    Options go before what the job itself says. Raises InvalidRequest for a value of the wrong kind.
     A key is added that names the submission, so that a call repeated over a broken connection makes no second job.
     """
     message = from_spec_dict(message_class(job), dict(job)) if isinstance(job, Mapping) else job
     request = edge_pb2.SubmitJobRequest()
     request.CopyFrom(message if isinstance(message, edge_pb2.SubmitJobRequest) else _wrapped(message))
-    request.idempotency_key = request.idempotency_key or secrets.token_hex(16)
+    given: dict[str, Any] = {**(options or {})}
+    if "webhook" in given:
+        given["webhook"] = {"url": given["webhook"]}
+    request.MergeFrom(from_spec_dict(edge_pb2.SubmitJobRequest, given))
+    request.idempotency_key = request.idempotency_key or new_key()
     return request
+
+
+def of_submission(options: Mapping[str, Any]) -> SubmitOptions:
+    """Those of the options that are the same for every job."""
+    return cast(SubmitOptions, {name: options[name] for name in SubmitOptions.__annotations__ if name in options})
+
+
+def new_key() -> str:
+    """A name for one request that makes a job."""
+    return secrets.token_hex(16)
 
 
 def from_text(text: str | bytes) -> Submittable:
@@ -125,6 +149,8 @@ def _wrapped(message: Picture | chat_pb2.ChatRequest) -> edge_pb2.SubmitJobReque
 
 def _picture(cls: type[P], job: dict[str, Any], options: Mapping[str, Any]) -> P:
     for name, value in options.items():
+        if name in SubmitOptions.__annotations__:
+            continue
         part = _part(cast(Descriptor, cls.DESCRIPTOR), name)
         (job.setdefault(part, {}) if part else job)[name] = value
     return from_spec_dict(cls, job)
@@ -138,5 +164,5 @@ def _part(job: Descriptor, option: str) -> str:
     for part, fields in parts.items():
         if option in fields:
             return part
-    known = sorted(name for fields in parts.values() for name in fields)
+    known = sorted([*SubmitOptions.__annotations__, *(name for fields in parts.values() for name in fields)])
     raise TypeError(f"unknown option {option!r}; known: type, {', '.join(known)}")

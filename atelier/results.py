@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from atelier.errors import AtelierError, from_job_error
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -74,6 +77,27 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Expected:
+    """A time that is only expected: the most likely one, and between which two it falls nine times out of ten."""
+
+    time: datetime
+    earliest: datetime
+    latest: datetime
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """When a job will probably start and end, learned from `samples` jobs like it; 0 for a guess.
+
+    `start` is None once it has started.
+    """
+
+    start: Expected | None
+    finish: Expected
+    samples: int
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as it stood when it was asked for. `message` has everything: plan, decisions, attempts, times, charge."""
 
@@ -93,6 +117,26 @@ class Job:
     def status(self) -> str:
         """queued, leased, processing, completed, failed, cancelled or expired."""
         return enum_word("JobStatus", job_pb2.JobStatus.Name(self.message.status))
+
+    @property
+    def queue_position(self) -> int | None:
+        """Place in the queue, 1 for the next; None unless it is queued."""
+        return self.message.queue_position if self.message.HasField("queue_position") else None
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """When it will probably start and end; None once it has ended, and while no worker could run it."""
+        return estimate(self.message.estimate) if self.message.HasField("estimate") else None
+
+    @property
+    def priority(self) -> int:
+        """How urgent it is: its tier's priority plus its own; more goes first."""
+        return self.message.priority
+
+    @property
+    def retry_of(self) -> str:
+        """The id of the job that this one repeats; empty if none."""
+        return self.message.retry_of
 
     @property
     def has_ended(self) -> bool:
@@ -133,6 +177,16 @@ def answer(callback: chat_pb2.ChatCallback) -> Answer:
         job_id=callback.job_id,
         callback=callback,
     )
+
+
+def estimate(found: edge_pb2.Estimate) -> Estimate:
+    """The estimate that a message carries."""
+    start = _expected(found.start, found.start_earliest, found.start_latest) if found.HasField("start") else None
+    return Estimate(start, _expected(found.finish, found.finish_earliest, found.finish_latest), found.samples)
+
+
+def _expected(*times: Timestamp) -> Expected:
+    return Expected(*(time.ToDatetime(UTC) for time in times))
 
 
 def _asset(plain: dict[str, Any]) -> Asset:

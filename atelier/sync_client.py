@@ -8,7 +8,7 @@ from atelier import handles
 from atelier.background import BackgroundLoop
 from atelier.client import AsyncClient
 from atelier.events import Event
-from atelier.requests import ChatOptions, ImageOptions, Messages, Submittable, VideoOptions
+from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions, Submittable, VideoOptions
 from atelier.results import Answer, Asset, File, Job
 from shared.pb.atelier.edge.v1 import edge_pb2
 
@@ -110,9 +110,19 @@ class Client:
         handle = ChatHandle(called, self._loop)
         return handle if stream else handle.result()
 
-    def submit(self, job: Submittable | Mapping[str, Any]) -> Job:
-        """Submits a job given as a message or as the specification's JSON object; it is durable when this returns."""
-        return self._loop.run(self._client.submit(job))
+    def submit(self, job: Submittable | Mapping[str, Any], **options: Unpack[SubmitOptions]) -> Job:
+        """Submits a job given as a message or as the specification's JSON object; it is durable when this returns.
+
+        Raises QueueFull if too many of your jobs wait.
+        """
+        return self._loop.run(self._client.submit(job, **options))
+
+    def retry(self, job_id: str) -> JobHandle:
+        """Submits an ended job again, as a new one with the same plan and so the same seeds; `retry_of` names the old.
+
+        The handle is as that of `image`. Raises JobNotEnded for an open job.
+        """
+        return JobHandle(self._loop.call(lambda: self._client.retry(job_id)), self._loop)
 
     def job(self, job_id: str) -> Job:
         """The job as it stands."""
@@ -140,6 +150,10 @@ class Client:
     def catalog(self) -> edge_pb2.GetCatalogResponse:
         """Every job type with its parameters, bounds and defaults, and the models that are connected."""
         return self._loop.run(self._client.catalog())
+
+    def webhook_secret(self) -> str:
+        """The secret that signs your webhooks: what `atelier.verify_webhook` takes."""
+        return self._loop.run(self._client.webhook_secret())
 
     def workers(self) -> list[edge_pb2.Worker]:
         """Every worker the edge was told of, with what it is and how busy it is."""

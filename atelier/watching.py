@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from atelier.errors import Cancelled, DatabaseUnavailable, Draining, EdgeUnreachable, translated
-from atelier.events import Ended, Event, from_message
+from atelier.events import Ended, Event, from_message, place_changed
 
 # How long an edge may be away; one that restarts needs a few seconds.
 PATIENCE_SECONDS = 60.0
@@ -16,21 +16,28 @@ BROKEN = (EdgeUnreachable, Draining, DatabaseUnavailable, Cancelled)
 
 
 async def follow(attach: Callable[[int], Any], after: int, address: str) -> AsyncIterator[Event]:
-    """Yields events until the job has ended. `attach(sequence)` opens a stream of what comes after it.
+    """Yields events until the job has ended, or at once if it had ended with the event `after`.
 
+    `attach(sequence)` opens a stream of what comes after it.
     Raises what the stream raised if it cannot be opened again for a minute.
     """
     last, failures, alive = after, 0, time.monotonic()
     while True:
+        said_nothing = True
         try:
             async for message in _messages(attach(last), address):
-                failures, alive = 0, time.monotonic()
-                if message.WhichOneof("message") == "event":
-                    last = message.event.sequence
-                    event = from_message(message.event)
-                    yield event
-                    if isinstance(event, Ended):
-                        return
+                failures, alive, said_nothing = 0, time.monotonic(), False
+                match message.WhichOneof("message"):
+                    case "event":
+                        last = message.event.sequence
+                        event = from_message(message.event)
+                        yield event
+                        if isinstance(event, Ended):
+                            return
+                    case "queue":
+                        yield place_changed(last, message.queue)
+            if said_nothing:
+                return
         except BROKEN:
             if time.monotonic() - alive > PATIENCE_SECONDS:
                 raise

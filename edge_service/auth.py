@@ -18,14 +18,15 @@ class Principal:
     """Somebody who may call, and whose jobs and assets are theirs alone."""
 
     user_id: str
+    tier: str = "guest"
+    """A row of `policies/tiers.yaml`."""
 
 
 class Tokens:
     """The tokens that are accepted, each with its owner."""
 
-    def __init__(self, owners: Mapping[str, str]) -> None:
-        """`owners` maps each token to a user id."""
-        self._owners = {token.encode(): Principal(user_id) for token, user_id in owners.items()}
+    def __init__(self, owners: Mapping[str, Principal]) -> None:
+        self._owners = {token.encode(): owner for token, owner in owners.items()}
 
     def guard(self, method: str, metadata: Mapping[str, str | bytes]) -> Principal:
         """The caller of one RPC. Raises Unauthenticated."""

@@ -1,21 +1,31 @@
 """The one place where the edge is put together."""
 
 import secrets
+import time
 
 import grpc
 
+from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
-from edge_service.auth import Tokens, developer_token
+from edge_service.auth import Principal, Tokens, developer_token
 from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet
 from edge_service.http import HttpServer, application
 from edge_service.intake.job_types import job_types
+from edge_service.intake.tiers import tiers
 from edge_service.jobs.database import Database, EmbeddedPostgres
 from edge_service.jobs.dispatcher import Dispatcher
+from edge_service.jobs.estimates.costs import Costs
+from edge_service.jobs.estimates.forecasts import Forecasts
 from edge_service.jobs.execution import Execution
+from edge_service.jobs.feeds.feeds import Feeds
+from edge_service.jobs.housekeeping import Housekeeping
 from edge_service.jobs.leases import Leases
 from edge_service.jobs.store import Store
 from edge_service.jobs.wakeups import Wakeups
+from edge_service.jobs.webhooks.callbacks import HOUSE_SECRET
+from edge_service.jobs.webhooks.delivery import Webhooks
+from edge_service.outgoing import Outgoing
 from edge_service.servicers import (
     AccountServicer,
     AssetServicer,
@@ -30,7 +40,7 @@ from shared.assets import AssetStore
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import write_address
 
-DEVELOPER = "developer"
+DEVELOPER = Principal("developer", "admin")
 
 
 class Edge:
@@ -48,47 +58,67 @@ class Edge:
         self._assets = AssetStore(config.assets)
         self._http = HttpServer(config.http_listen)
         self._urls = AssetUrls(config.public_base or f"http://{self._http.address}", self._assets)
+        self._drain_until = 0.0
         self._embedded = None if config.database_url else EmbeddedPostgres(config.data / "postgres")
         self._database = Database()
         self._wakeups = Wakeups()
-        self._fleet = Fleet(config.worker_addresses)
-        self._store, self._leases = Store(self._database), Leases(self._database)
-        self._execution = Execution(self._leases, self._assets)
-        self._dispatcher = Dispatcher(self._leases, self._execution, self._fleet, self._wakeups)
-        self._jobs = JobServicer(self._store, self._fleet, self._wakeups, Links(self._urls))
+        self._costs = Costs(self._database)
+        self._fleet = Fleet(config.worker_addresses, self._costs.speed)
+        self._store, self._leases = Store(self._database, self._wakeups), Leases(self._database, self._wakeups)
+        self._execution = Execution(self._leases, self._assets, self._costs)
+        self._dispatcher = Dispatcher(self._leases, self._execution, self._fleet, self._wakeups, self._costs)
+        forecasts = Forecasts(self._database, self._fleet.slots, lambda: tiers().ageing_seconds)
+        self._links, addresses = Links(self._urls), Addresses(config.allowed_networks)
+        self._feeds = Feeds(self._database, self._wakeups, forecasts, self._whole_job)
+        self._outgoing = Outgoing(addresses)
+        self._webhooks = Webhooks(self._database, self._outgoing, self._urls)
+        self._housekeeping = Housekeeping(self._assets, config)
+        self._jobs = JobServicer(self._store, self._fleet, self._feeds, self._links, self._costs, forecasts, addresses)
 
     def register(self, server: grpc.aio.Server) -> None:
-        links = Links(self._urls)
         register(
             server,
             self._jobs,
-            ChatServicer(self._store, self._leases, self._execution, self._fleet),
-            AssetServicer(self._store, self._assets, links),
+            ChatServicer(self._store, self._leases, self._execution, self._fleet, self._costs),
+            AssetServicer(self._store, self._assets, self._links),
             CatalogServicer(self._fleet),
-            AccountServicer(),
+            AccountServicer(self._store),
             FleetServicer(self._fleet),
         )
 
     async def load(self) -> None:
         """Opens the database, then follows workers, serves assets and dispatches."""
-        job_types()
+        job_types(), tiers()
         url = await self._embedded.start() if self._embedded else self._config.database_url
         await self._database.open(url)
         self._urls.secret = await self._store.secret("asset_urls", fresh=secrets.token_bytes(32))
         self._wakeups.start(url)
+        await self._costs.load()
+        self._feeds.start()
         self._fleet.start()
         self._dispatcher.start()
+        self._webhooks.start(await self._store.secret(HOUSE_SECRET, fresh=secrets.token_bytes(32)))
+        self._housekeeping.start(url)
         self._http.start(application(self._urls, self._assets))
         write_address(self._config.http_address_file, self._http.address)
 
     def drain(self) -> None:
-        """Ends the watches; clients watch on at another replica, from the last sequence they saw."""
-        self._jobs.draining.set()
+        """Ends the watches; clients watch on at another replica, from the last sequence they saw. Leases no more."""
+        self._feeds.drain()
+        self._dispatcher.drain()
+        self._drain_until = time.monotonic() + self._config.drain_seconds
+
+    async def _whole_job(self, owner: str, job_id: str) -> edge_pb2.Job:
+        return await self._links.job(await self._store.job(owner, job_id))
 
     async def close(self) -> None:
-        await self._dispatcher.close()
+        await self._dispatcher.close(max(self._drain_until - time.monotonic(), 0))
+        await self._housekeeping.close()
+        await self._webhooks.close()
+        await self._outgoing.close()
         await self._http.close()
         await self._fleet.close()
+        await self._feeds.close()
         await self._wakeups.close()
         await self._database.close()
         if self._embedded:

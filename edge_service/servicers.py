@@ -3,39 +3,51 @@ interceptor, which has authorised the caller and checked the message before."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC
 from hashlib import sha256
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
+from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
 from edge_service.auth import Principal
 from edge_service.catalog import catalog
-from edge_service.fleet import Fleet
-from edge_service.intake.plan import plan_chat, plan_job
+from edge_service.fleet import Fleet, Worker
+from edge_service.intake.plan import Plan, plan_again, plan_chat, plan_job
+from edge_service.intake.tiers import tiers
 from edge_service.jobs import records
-from edge_service.jobs.execution import Execution
-from edge_service.jobs.leases import Leases
-from edge_service.jobs.statements import CHANGED
+from edge_service.jobs.estimates.costs import Costs
+from edge_service.jobs.estimates.forecasts import Forecasts
+from edge_service.jobs.execution import Execution, seat
+from edge_service.jobs.feeds.feeds import Feeds
+from edge_service.jobs.leases import Leases, Unwritten
+from edge_service.jobs.records import Lease
 from edge_service.jobs.store import Store, Submission
-from edge_service.jobs.wakeups import Wakeups
+from edge_service.jobs.webhooks.callbacks import HOUSE_SECRET, secret_of
 from edge_service.pages import before_token, page_token
 from shared import errors, interceptors
 from shared.assets import AssetStore
+from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 Context = grpc.aio.ServicerContext[Any, Any]
-HEARTBEAT_SECONDS = 15.0
 PAGE_SIZE = 20
 # Enough for the longest page of ordinary jobs; well below the 4 MiB that a gRPC client takes.
 PAGE_BYTES, BATCH_SIZE = 2**20, 5
 
 
-def _owner() -> str:
+def _principal() -> Principal:
     principal: Principal = interceptors.caller.get()
-    return principal.user_id
+    return principal
+
+
+def _owner() -> str:
+    return _principal().user_id
 
 
 class Links:
@@ -60,19 +72,38 @@ class Links:
 class JobServicer(edge_pb2_grpc.JobServiceServicer):
     """Durable jobs."""
 
-    def __init__(self, store: Store, fleet: Fleet, wakeups: Wakeups, links: Links) -> None:
-        self._store, self._fleet, self._wakeups, self._links = store, fleet, wakeups, links
-        self.draining = asyncio.Event()
+    def __init__(
+        self, store: Store, fleet: Fleet, feeds: Feeds, links: Links, costs: Costs, forecasts: Forecasts,
+        addresses: Addresses,
+    ) -> None:  # fmt: skip
+        self._store, self._fleet, self._feeds, self._links = store, fleet, feeds, links
+        self._costs, self._forecasts, self._addresses = costs, forecasts, addresses
 
     async def SubmitJob(self, request: edge_pb2.SubmitJobRequest, context: Context) -> edge_pb2.SubmitJobResponse:
-        plan = plan_job(request, self._fleet.models())
-        submission = Submission(request.idempotency_key, sha256(request.SerializeToString(deterministic=True)).digest())
-        job_id = await self._store.create(_owner(), plan, submission)
-        return edge_pb2.SubmitJobResponse(job=await self._store.job(_owner(), job_id))
+        try:
+            plan = plan_job(request, self._fleet.models(), tiers().tiers[_principal().tier], self._addresses)
+        except errors.AtelierError:
+            # What was stored before is what it is, though the same would be refused today.
+            earlier = await self._store.earlier(_owner(), request.idempotency_key, _digest(request))
+            if earlier is None:
+                raise
+            return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
+        job = await self._store.create(_submission(plan, self._costs, request.idempotency_key, request))
+        return edge_pb2.SubmitJobResponse(job=await self._links.job(job))
 
     async def GetJob(self, request: edge_pb2.GetJobRequest, context: Context) -> edge_pb2.GetJobResponse:
         job = await self._store.job(_owner(), request.job_id)
+        await self._foresee([job])
         return edge_pb2.GetJobResponse(job=await self._links.job(job))
+
+    async def _foresee(self, jobs: Sequence[edge_pb2.Job]) -> None:
+        """Fills in the place and the estimates of those that are still open."""
+        open_jobs = {job.id: job for job in jobs if not job.HasField("ended")}
+        for job_id, forecast in (await self._forecasts.of(list(open_jobs))).items() if open_jobs else ():
+            if forecast.position is not None:
+                open_jobs[job_id].queue_position = forecast.position
+            if forecast.estimate is not None:
+                open_jobs[job_id].estimate.CopyFrom(forecast.estimate)
 
     async def ListJobs(self, request: edge_pb2.ListJobsRequest, context: Context) -> edge_pb2.ListJobsResponse:
         answer, before = edge_pb2.ListJobsResponse(), before_token(request.page_token)
@@ -81,88 +112,93 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         # In small batches: a job may be large, and neither the page nor what is read for it may grow without end.
         while len(answer.jobs) < wanted and answer.ByteSize() < PAGE_BYTES:
             batch = await self._store.jobs(_owner(), words, before, BATCH_SIZE)
-            for job in batch[: wanted - len(answer.jobs)]:
+            taken = batch[: wanted - len(answer.jobs)]
+            await self._foresee(taken)
+            for job in taken:
                 answer.jobs.append(await self._links.job(job))
-            if len(batch) < BATCH_SIZE and answer.jobs[-1:] == batch[-1:]:
+            if len(taken) == len(batch) < BATCH_SIZE:
                 return answer
             last = answer.jobs[-1]
             before = last.created.ToDatetime(UTC), last.id
         answer.next_page_token = page_token(*before) if before else ""
         return answer
 
-    async def WatchJob(
+    def WatchJob(
         self, request: edge_pb2.WatchJobRequest, context: Context
     ) -> AsyncGenerator[edge_pb2.WatchJobResponse, None]:
-        owner, after = _owner(), request.after_sequence
-        with self._wakeups.on(CHANGED, request.job_id) as changed:
-            while not self.draining.is_set():
-                changed.clear()
-                found = await self._store.events(owner, request.job_id, after)
-                for event in found.events:
-                    yield edge_pb2.WatchJobResponse(event=await self._whole(owner, event))
-                    after = event.sequence
-                if found.finished:
-                    return
-                if not found.events and not await self._wait(changed):
-                    yield edge_pb2.WatchJobResponse(heartbeat=edge_pb2.Heartbeat())
-        raise errors.Draining(f"the edge is stopping; watch again after sequence {after}")
-
-    async def _whole(self, owner: str, event: edge_pb2.JobEvent) -> edge_pb2.JobEvent:
-        if event.HasField("ended"):
-            event.ended.CopyFrom(await self._links.job(await self._store.job(owner, event.ended.id)))
-        return event
-
-    async def _wait(self, changed: asyncio.Event) -> bool:
-        """Waits for news, a drain, or the time of a heartbeat; True unless it was the heartbeat."""
-        waiting = [asyncio.ensure_future(event.wait()) for event in (changed, self.draining)]
-        try:
-            done, _ = await asyncio.wait(waiting, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
-        return bool(done)
+        return self._feeds.watch(_owner(), request.job_id, request.after_sequence)
 
     async def CancelJob(self, request: edge_pb2.CancelJobRequest, context: Context) -> edge_pb2.CancelJobResponse:
         job = await self._store.cancel(_owner(), request.job_id)
         return edge_pb2.CancelJobResponse(job=await self._links.job(job))
 
     async def RetryJob(self, request: edge_pb2.RetryJobRequest, context: Context) -> edge_pb2.RetryJobResponse:
-        raise errors.NotImplementedYet("RetryJob: is not built yet; submit the job again")
+        ended = await self._store.ended_plan(_owner(), request.job_id)
+        plan = plan_again(ended, self._fleet.models(), tiers().tiers[_principal().tier])
+        submission = _submission(plan, self._costs, request.idempotency_key, request)
+        job = await self._store.create(replace(submission, retry_of=request.job_id))
+        return edge_pb2.RetryJobResponse(job=await self._links.job(job))
+
+
+def _submission(plan: Plan, costs: Costs, key: str, request: Message) -> Submission:
+    """The caller's submission of a plan."""
+    cost = costs.estimate(plan.type_name, plan.worker_type, plan.job)
+    return Submission(_owner(), plan, cost, tiers().limits(_principal().tier), key, _digest(request))
+
+
+def _digest(request: Message) -> bytes:
+    return sha256(request.SerializeToString(deterministic=True)).digest()
 
 
 class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
     """Interactive turns: recorded as jobs, answered at once."""
 
-    def __init__(self, store: Store, leases: Leases, execution: Execution, fleet: Fleet) -> None:
+    def __init__(self, store: Store, leases: Leases, execution: Execution, fleet: Fleet, costs: Costs) -> None:
         self._store, self._leases, self._execution, self._fleet = store, leases, execution, fleet
+        self._costs = costs
 
     async def Chat(self, request: edge_pb2.ChatRequest, context: Context) -> AsyncIterator[edge_pb2.ChatResponse]:
-        plan = plan_chat(request.request, self._fleet.models())
-        job_id = await self._store.create(_owner(), plan)
-        lease = await self._leases.lease_one(job_id)
-        if lease is None:
-            raise errors.Cancelled("the turn was cancelled before it began")
+        plan = plan_chat(request.request, self._fleet.models(), tiers().tiers[_principal().tier])
+        worker = self._fleet.choose(plan.worker_type, plan.needs)
+        if worker is None or (place := seat(worker)) is None:
+            raise errors.NoWorker("no chat worker has a free slot now; try again soon")
+        submission = _submission(plan, self._costs, "", request)
+        turns = tiers().turns(_principal().tier)
+        job = await self._store.create(replace(submission, interactive=True, limits=turns))
         try:
-            yield edge_pb2.ChatResponse(accepted=await self._store.job(_owner(), job_id))
-            worker = self._fleet.choose(plan.worker_type)
-            if worker is None:
-                raise errors.NoWorker("no chat worker has a free slot now; try again soon")
-            async with contextlib.aclosing(self._execution.events(lease, worker)) as events:
+            lease = await self._leases.lease_one(job.id, place)
+        except asyncio.CancelledError:
+            await self._store.cancel(_owner(), job.id)
+            raise
+        if lease is None:
+            await self._store.cancel(_owner(), job.id)
+            raise errors.NoWorker("no chat worker has a free slot any more; try again soon")
+        try:
+            yield edge_pb2.ChatResponse(accepted=job)
+            async with contextlib.aclosing(self._answer(lease, worker)) as events:
                 async for event in events:
-                    if event.WhichOneof("event") == "callback":
-                        await self._execution.complete(lease, event.callback)
-                    yield edge_pb2.ChatResponse(
-                        **{event.WhichOneof("event"): getattr(event, event.WhichOneof("event"))}
-                    )
+                    kind = event.WhichOneof("event")
+                    yield edge_pb2.ChatResponse(**{kind: getattr(event, kind)})
         except errors.AtelierError as error:
             await self._execution.settle(lease, error)
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            await self._execution.settle(lease, errors.Cancelled("the caller left"))
+            await self._execution.settle(lease, errors.Cancelled("the call ended before the answer was complete"))
             raise
         except Exception:
             await self._execution.settle(lease, errors.Internal("internal error while answering"))
             raise
+
+    async def _answer(self, lease: Lease, worker: Worker) -> AsyncGenerator[chat_pb2.GenerateResponse, None]:
+        """The worker's events, the callback once it is stored. The text is in it: a turn's log needs no pieces."""
+        after: int | None = None
+        async with contextlib.aclosing(self._execution.events(lease, worker)) as events:
+            async for event in events:
+                if after is None and (after := await self._leases.record(lease, lease.last_sequence, [])) is None:
+                    raise errors.Cancelled("the turn was cancelled")
+                if event.HasField("callback"):
+                    await self._execution.complete(lease, worker, event.callback, Unwritten(after, []))
+                yield event
 
 
 class AssetServicer(edge_pb2_grpc.AssetServiceServicer):
@@ -195,7 +231,10 @@ class AssetServicer(edge_pb2_grpc.AssetServiceServicer):
         raise errors.NotImplementedYet("CreateUpload: reference images are not built yet")
 
     async def DeleteAsset(self, request: edge_pb2.DeleteAssetRequest, context: Context) -> edge_pb2.DeleteAssetResponse:
-        raise errors.NotImplementedYet("DeleteAsset: is not built yet")
+        await self._store.delete_asset(_owner(), request.key)
+        with contextlib.suppress(errors.StorageUnavailable):  # housekeeping tries again until it is gone
+            await self._assets.delete(request.key)
+        return edge_pb2.DeleteAssetResponse()
 
 
 class CatalogServicer(edge_pb2_grpc.CatalogServiceServicer):
@@ -211,8 +250,17 @@ class CatalogServicer(edge_pb2_grpc.CatalogServiceServicer):
 class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
     """The caller's own account."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
     async def GetAccount(self, request: edge_pb2.GetAccountRequest, context: Context) -> edge_pb2.GetAccountResponse:
         raise errors.NotImplementedYet("GetAccount: accounts, tiers and quotas are not built yet")
+
+    async def GetWebhookSecret(
+        self, request: edge_pb2.GetWebhookSecretRequest, context: Context
+    ) -> edge_pb2.GetWebhookSecretResponse:
+        house = await self._store.secret(HOUSE_SECRET, fresh=secrets.token_bytes(32))
+        return edge_pb2.GetWebhookSecretResponse(secret=secret_of(house, _owner()))
 
 
 class FleetServicer(edge_pb2_grpc.FleetServiceServicer):

@@ -49,7 +49,8 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
         wanted = image_request(job)
 
         async def store(drawn: Pictures) -> sdxl_pb2.SdxlCallback:
-            stored = await self._assets.put_all(job.user_id, job.id, [picture.png for picture in drawn.pictures])
+            files = [picture.png for picture in drawn.pictures]
+            stored = await self._assets.put_all(job.user_id, job.id, request.attempt, files)
             return self._callback(job, drawn, stored, meter)
 
         drawing = self._jobs.execute(lambda engine, report: engine.generate(wanted, report), store, meter, FIELDS)

@@ -1,17 +1,22 @@
 """The asset store: a folder or a bucket, through obstore. Keys are stored, URLs are made on read.
 
 The last part of the store's address is the bucket: `file:///var/lib/atelier/user-library`, `s3://user-library`.
-A key is `{user_id}/{job_id}/{asset_type}_{index}.{extension}`.
+A key is `{user_id}/{job_id}/{asset_type}_{index}.{extension}`. The second and later attempts of a job store under
+`{user_id}/{job_id}.{attempt}/`: whatever one does late, or takes back, is never what another stored.
 """
 
 import asyncio
 import contextlib
 import hashlib
+import logging
 import re
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import obstore
 from obstore.exceptions import BaseError
@@ -19,7 +24,14 @@ from obstore.store import from_url
 
 from shared.errors import AssetNotFound, StorageUnavailable
 
+log = logging.getLogger(__name__)
+
 CHUNK_BYTES = 256 * 1024
+# Seconds between the tries to store a file. What was made cost minutes of a GPU: a store that is away for a moment must
+# not cost it.
+UPLOAD_WAITS = (0.25, 0.5, 1.0, 2.0, 4.0)
+# A bucket's own retries within each of them.
+BUCKET_RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,254}(/[A-Za-z0-9][A-Za-z0-9._@-]{0,254})+")
 
 
@@ -67,6 +79,11 @@ def media_of_key(key: str) -> Media:
     return next((media for media in (PNG, JPEG, WEBP, MP4) if key.endswith(f".{media.extension}")), UNKNOWN)
 
 
+def attempt_folder(user_id: str, job_id: str, attempt: int) -> str:
+    """Where one attempt of a job stores its files, with the slash. Attempts count from 1; 0 stands for 1."""
+    return f"{user_id}/{job_id}/" if attempt <= 1 else f"{user_id}/{job_id}.{attempt}/"
+
+
 class AssetStore:
     """A folder or bucket of assets, shared by the workers that write and the edge that reads."""
 
@@ -76,21 +93,27 @@ class AssetStore:
         parts = urlsplit(url)
         self.bucket = parts.path.rstrip("/").rpartition("/")[2] or parts.netloc
         self.is_local = parts.scheme == "file"
-        options = {"mkdir": True} if self.is_local else {}
+        self._root = Path(url2pathname(parts.path)) if self.is_local else None
         try:
-            self._store = from_url(url, **options)  # type: ignore[call-overload]
+            self._store = from_url(url, **_options(parts.scheme))  # type: ignore[call-overload]
         except (BaseError, ValueError, OSError) as error:
             raise ValueError(f"cannot open the asset store {url}: {str(error).splitlines()[0]}") from None
 
-    async def put_all(self, user_id: str, job_id: str, files: Sequence[bytes]) -> list[Stored]:
-        """Stores the files of one job, numbered in order. All are stored or none is left."""
-        stored = [_name(user_id, job_id, index, data) for index, data in enumerate(files)]
-        writing = asyncio.ensure_future(self._put_each(stored, files))
+    async def put_all(self, user_id: str, job_id: str, attempt: int, files: Sequence[bytes]) -> list[Stored]:
+        """Stores the files of one attempt of a job, numbered in order. All are stored or none is left.
+
+        Tries again for some seconds while the store is away, then raises StorageUnavailable.
+        """
+        folder = attempt_folder(user_id, job_id, attempt)
+        stored = [_name(folder, index, data) for index, data in enumerate(files)]
+        unwanted = asyncio.Event()
+        writing = asyncio.ensure_future(self._put_each(stored, files, unwanted))
         try:
             await asyncio.shield(writing)
         except BaseException:
+            unwanted.set()
             # Nobody waits for these any more, and nobody knows their keys: leave nothing behind.
-            cleaning = asyncio.ensure_future(self._discard(writing, stored))
+            cleaning = asyncio.ensure_future(self._take_back(writing, stored))
             self._cleaning.add(cleaning)
             cleaning.add_done_callback(self._cleaning.discard)
             await asyncio.shield(cleaning)
@@ -138,13 +161,41 @@ class AssetStore:
             except (BaseError, OSError):
                 raise StorageUnavailable("the asset store could not be written") from None
 
-    async def _put_each(self, stored: Sequence[Stored], files: Sequence[bytes]) -> None:
-        puts = (obstore.put_async(self._store, one.key, data) for one, data in zip(stored, files, strict=True))
+    async def discard(self, folder: str) -> int:
+        """Removes all that is in an attempt's folder, also what a writer that died left half written.
+
+        Returns the number of files. Raises StorageUnavailable.
+        """
+        if not KEY.fullmatch(folder.rstrip("/")):
+            return 0  # nothing can have been stored there
+        try:
+            if self._root is not None:  # a listing would not name what is half written
+                return await asyncio.to_thread(_remove_tree, self._root / folder)
+            pages = [page async for page in obstore.list(self._store, folder)]
+        except (BaseError, OSError):
+            raise StorageUnavailable("the asset store could not be read") from None
+        keys = [found["path"] for page in pages for found in page]
+        await self.delete(*keys)
+        return len(keys)
+
+    async def _put_each(self, stored: Sequence[Stored], files: Sequence[bytes], unwanted: asyncio.Event) -> None:
+        puts = (self._put(one.key, data, unwanted) for one, data in zip(stored, files, strict=True))
         ended = await asyncio.gather(*puts, return_exceptions=True)
         if any(isinstance(outcome, BaseException) for outcome in ended):
             raise StorageUnavailable("the asset store could not be written")
 
-    async def _discard(self, writing: "asyncio.Future[None]", stored: Sequence[Stored]) -> None:
+    async def _put(self, key: str, data: bytes, unwanted: asyncio.Event) -> None:
+        for seconds in UPLOAD_WAITS:
+            try:
+                await obstore.put_async(self._store, key, data)
+                return
+            except (BaseError, OSError):
+                log.warning("a file could not be stored; trying again", extra={"wait_seconds": seconds})
+                if await _is_set_within(seconds, unwanted):
+                    raise
+        await obstore.put_async(self._store, key, data)
+
+    async def _take_back(self, writing: "asyncio.Future[None]", stored: Sequence[Stored]) -> None:
         """Deletes files once their writing has ended, for a write that was given up may still land."""
         await asyncio.wait({writing})
         for one in stored:
@@ -152,9 +203,28 @@ class AssetStore:
                 await self.delete(one.key)
 
 
-def _name(user_id: str, job_id: str, index: int, data: bytes) -> Stored:
+async def _is_set_within(seconds: float, event: asyncio.Event) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
+
+
+def _options(scheme: str) -> dict[str, object]:
+    if scheme == "file":
+        return {"mkdir": True, "automatic_cleanup": True}  # no empty folder stays where a file was deleted
+    return {} if scheme == "memory" else {"retry_config": BUCKET_RETRIES}
+
+
+def _remove_tree(folder: Path) -> int:
+    files = sum(path.is_file() for path in folder.rglob("*"))
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
+    return files
+
+
+def _name(folder: str, index: int, data: bytes) -> Stored:
     media = sniff(data)
-    key = f"{user_id}/{job_id}/{media.asset_type}_{index}.{media.extension}"
+    key = f"{folder}{media.asset_type}_{index}.{media.extension}"
     return Stored(_known(key), media, len(data), hashlib.sha256(data).hexdigest())
 
 

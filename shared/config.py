@@ -44,7 +44,11 @@ class ServiceConfig(BaseSettings):
     )
     log_level: str = Field("info", description="debug, info, warning or error.", pattern="^(debug|info|warning|error)$")
     log_format: str = Field("json", description="json, one object a line, or text for people.", pattern="^(json|text)$")
-    drain_seconds: float = Field(30, ge=0, description="Longest time running work may take after SIGTERM.")
+    drain_seconds: float = Field(
+        30,
+        ge=0,
+        description="Longest time running work may take after SIGTERM; then it is handed back, to run elsewhere.",
+    )
 
     @field_validator("listen")
     @classmethod

@@ -13,9 +13,12 @@ AtelierError
 ├── CapabilityMissing       the loaded model cannot do it
 ├── NotImplementedYet       in the contract, not in this version
 ├── NoFreeSlot              come back later; carries when
+│   └── QueueFull           too many jobs wait; carries the limit
 ├── OutOfMemory
 ├── NoWorker
 ├── WorkerLost
+├── EdgeLost
+├── JobNotEnded
 ├── Draining
 ├── StorageUnavailable
 ├── DatabaseUnavailable
@@ -35,6 +38,7 @@ from typing import cast
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details_pb2
 from google.rpc import status_pb2
 
@@ -105,6 +109,13 @@ class NoFreeSlot(AtelierError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class QueueFull(NoFreeSlot):
+    def __init__(self, message: str, limit: str = "", retry_after_seconds: float = 5.0) -> None:
+        """`limit` names the limit that was met, such as "max_queued"."""
+        super().__init__(message, retry_after_seconds)
+        self.limit = limit
+
+
 class OutOfMemory(AtelierError): ...
 
 
@@ -112,6 +123,12 @@ class NoWorker(AtelierError): ...
 
 
 class WorkerLost(AtelierError): ...
+
+
+class EdgeLost(AtelierError): ...
+
+
+class JobNotEnded(AtelierError): ...
 
 
 class Draining(AtelierError): ...
@@ -153,9 +170,12 @@ TABLE: dict[type[AtelierError], tuple[grpc.StatusCode, "job_pb2.ErrorReason"]] =
     CapabilityMissing: (_Code.FAILED_PRECONDITION, job_pb2.ERROR_REASON_CAPABILITY_MISSING),
     NotImplementedYet: (_Code.UNIMPLEMENTED, job_pb2.ERROR_REASON_NOT_IMPLEMENTED),
     NoFreeSlot: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_NO_FREE_SLOT),
+    QueueFull: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_QUEUE_FULL),
     OutOfMemory: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_OUT_OF_MEMORY),
     NoWorker: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_NO_WORKER),
     WorkerLost: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_WORKER_LOST),
+    EdgeLost: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_EDGE_LOST),
+    JobNotEnded: (_Code.FAILED_PRECONDITION, job_pb2.ERROR_REASON_JOB_NOT_ENDED),
     Draining: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_DRAINING),
     StorageUnavailable: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_STORAGE_UNAVAILABLE),
     DatabaseUnavailable: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_DATABASE_UNAVAILABLE),
@@ -192,7 +212,7 @@ def to_job_error(error: AtelierError) -> job_pb2.JobError:
 
 
 def to_status(error: AtelierError) -> status_pb2.Status:
-    """The error as google.rpc.Status: ErrorInfo always, BadRequest and RetryInfo where there is something to say."""
+    """The error as google.rpc.Status: ErrorInfo always, BadRequest, RetryInfo, QuotaFailure where they apply."""
     status = status_pb2.Status(code=code(error).value[0], message=_clip(error.message))
     details = [details_pb2.ErrorInfo(reason=reason_word(error), domain=DOMAIN), *_extra_details(error)]
     for detail in details:
@@ -202,14 +222,20 @@ def to_status(error: AtelierError) -> status_pb2.Status:
     return status
 
 
-def _extra_details(error: AtelierError) -> list[details_pb2.BadRequest | details_pb2.RetryInfo]:
+def _extra_details(error: AtelierError) -> list[Message]:
     if isinstance(error, InvalidRequest):
         return [_bad_request(error.violations)]
     if isinstance(error, NoFreeSlot):
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
-        return [details_pb2.RetryInfo(retry_delay=delay)]
+        retry: list[Message] = [details_pb2.RetryInfo(retry_delay=delay)]
+        return [*retry, _quota_failure(error)] if isinstance(error, QueueFull) else retry
     return []
+
+
+def _quota_failure(error: QueueFull) -> details_pb2.QuotaFailure:
+    violation = details_pb2.QuotaFailure.Violation(subject=error.limit, description=_clip(error.message))
+    return details_pb2.QuotaFailure(violations=[violation])
 
 
 def _bad_request(violations: tuple[Violation, ...]) -> details_pb2.BadRequest:
@@ -250,7 +276,21 @@ def from_rpc_error(error: grpc.RpcError) -> AtelierError:
     kind = kind or FOREIGN.get(error.code(), Internal)
     if issubclass(kind, InvalidRequest):
         return kind(*violations)
-    return kind(status.message or error.code().name.lower())
+    found = kind(status.message or error.code().name.lower())
+    if isinstance(found, NoFreeSlot):
+        _read_limits(found, status)
+    return found
+
+
+def _read_limits(error: NoFreeSlot, status: status_pb2.Status) -> None:
+    """Gives the error what the details of its status say: when to come back, and the limit that was met."""
+    for detail in status.details:
+        if detail.Is(details_pb2.RetryInfo.DESCRIPTOR):
+            delay = details_pb2.RetryInfo.FromString(detail.value).retry_delay
+            error.retry_after_seconds = delay.ToMilliseconds() / 1000
+        if isinstance(error, QueueFull) and detail.Is(details_pb2.QuotaFailure.DESCRIPTOR):
+            for violation in details_pb2.QuotaFailure.FromString(detail.value).violations:
+                error.limit = violation.subject
 
 
 def status_of(error: grpc.RpcError) -> status_pb2.Status:

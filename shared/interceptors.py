@@ -10,7 +10,7 @@ import contextvars
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -19,7 +19,7 @@ from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from shared import telemetry, validation_schemas
-from shared.errors import AtelierError, DeadlineExceeded, Internal, MalformedMessage, NoFreeSlot, to_status
+from shared.errors import AtelierError, DeadlineExceeded, Draining, Internal, MalformedMessage, NoFreeSlot, to_status
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +29,60 @@ Guard = Callable[[str, Mapping[str, str | bytes]], object]
 caller: contextvars.ContextVar[Any] = contextvars.ContextVar("caller")
 # Health, reflection: served to anyone and not ours to validate.
 OPEN = ("/grpc.health.v1.", "/grpc.reflection.")
+HANDED_BACK = "the server stops before this could be finished; try again elsewhere"
 
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Call:
+    """One call that runs, by the task of its handler."""
+
+    def __init__(self) -> None:
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._sending = self.handed_back = False
+
+    def hand_back(self) -> None:
+        """Ends the handler. Not while gRPC sends for it: a task cancelled then would leave the call open for ever."""
+        self.handed_back = True
+        if not self._sending:
+            self._task.cancel()
+
+    def sending(self) -> None:
+        """A response goes out now."""
+        self._sending = True
+
+    def sent(self) -> None:
+        """It is out. Raises Draining if the call was handed back meanwhile."""
+        self._sending = False
+        if self.handed_back:
+            raise Draining(HANDED_BACK)
+
+
+class Calls:
+    """The calls that run now."""
+
+    def __init__(self) -> None:
+        self._running: set[Call] = set()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[Call]:
+        """Counts the current task's call. Raises Draining in place of the cancellation that handed it back."""
+        call = Call()
+        self._running.add(call)
+        try:
+            yield call
+        except asyncio.CancelledError:
+            if not call.handed_back:
+                raise
+            raise Draining(HANDED_BACK) from None
+        finally:
+            self._running.discard(call)
+
+    def hand_back(self) -> None:
+        """Ends the handlers of all running calls; their callers are told Draining, and may go elsewhere."""
+        for call in list(self._running):
+            call.hand_back()
 
 
 class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -39,6 +90,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, guard: Guard | None = None) -> None:
         self._guard = guard
+        self.calls = Calls()
         self._handlers: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -54,7 +106,7 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None or method.startswith(OPEN):
             return handler
         # Wrapped once, for wrapping costs a tenth of an empty call. Only known methods get here, so this cannot grow.
-        self._handlers[method] = self._wrapped(handler, _Guarded(handler, method, self._guard))
+        self._handlers[method] = self._wrapped(handler, _Guarded(handler, method, self._guard, self.calls))
         return self._handlers[method]
 
     def _wrapped(self, handler: Handler, guarded: "_Guarded") -> Handler:
@@ -70,14 +122,15 @@ class Interceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 class _Guarded:
     """One handler and the checks around it."""
 
-    def __init__(self, handler: Any, method: str, guard: Guard | None) -> None:
-        self._handler, self._method, self._guard = handler, method, guard
+    def __init__(self, handler: Any, method: str, guard: Guard | None, calls: Calls) -> None:
+        self._handler, self._method, self._guard, self._calls = handler, method, guard, calls
 
     async def unary(self, request: Message | None, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         started = time.perf_counter()
         try:
             self._check(request, context)
-            response: Message = await self._handler.unary_unary(request, context)
+            with self._calls.one():
+                response: Message = await self._handler.unary_unary(request, context)
         except BaseException as error:
             await self._fail(error, context, started)
             raise
@@ -91,9 +144,12 @@ class _Guarded:
         try:
             self._check(request, context)
             # Closed here and now, not when the garbage is collected: the handler may hold a slot.
-            async with contextlib.aclosing(self._handler.unary_stream(request, context)) as responses:
-                async for response in responses:
-                    yield response
+            with self._calls.one() as call:
+                async with contextlib.aclosing(self._handler.unary_stream(request, context)) as responses:
+                    async for response in responses:
+                        call.sending()
+                        yield response
+                        call.sent()
         except BaseException as error:
             await self._fail(error, context, started)
             raise

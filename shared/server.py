@@ -1,7 +1,8 @@
 """Runs one gRPC server from start to drain, the same way for every service.
 
 Health answers from the first moment: NOT_SERVING while `load` runs, SERVING after it, NOT_SERVING again from SIGTERM
-on, while running work has `drain_seconds` to end.
+on, while running work has `drain_seconds` to end. What does not end by then, or by a second signal, is handed back: its
+caller is told Draining, as one is who comes too late.
 """
 
 import asyncio
@@ -22,10 +23,16 @@ from grpc_reflection.v1alpha import reflection
 from shared import telemetry
 from shared.config import ServiceConfig
 from shared.errors import AtelierError, ModelUnusable
+from shared.health import Health
 from shared.interceptors import Guard, Interceptor
 
 log = logging.getLogger(__name__)
 
+FOREVER = 1e6
+# Streams that end by themselves when a service drains need a moment for it, though nobody else gets any.
+MOMENT_SECONDS = 0.1
+# Time for calls that are handed back to stop what they were doing: a step of the engine, a file half written.
+HAND_BACK_SECONDS = 8.0
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # otherwise two servers bind one port and say nothing
@@ -36,6 +43,7 @@ OPTIONS = (
     # Peers ping every 5 s; a server that was busy for a moment reads two pings sooner after each other than that, and
     # must not take them for an attack: it would answer "too_many_pings" and close the connection.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 2_000),
+    ("grpc.http2.max_ping_strikes", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
@@ -70,8 +78,9 @@ class Server:
 
     def __init__(self, service: Service, config: ServiceConfig) -> None:
         self._service, self._config = service, config
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
-        self._server = grpc.aio.server(interceptors=[Interceptor(service.guard)], options=OPTIONS)
+        self._health, self._interceptor = Health(), Interceptor(service.guard)
+        self._server = grpc.aio.server(interceptors=[self._interceptor], options=OPTIONS)
+        self._hurried = asyncio.Event()
         self.address = ""
 
     async def start(self) -> None:
@@ -90,11 +99,27 @@ class Server:
         log.info("ready", extra={"address": self.address})
 
     async def stop(self) -> None:
-        """Reports NOT_SERVING, lets running calls end, then frees everything."""
+        """Reports NOT_SERVING, lets running calls end, hands back those that do not, then frees everything."""
         self._service.drain()
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._config.drain_seconds)
+        await self._drained()
+        self._interceptor.calls.hand_back()
+        await self._server.stop(HAND_BACK_SECONDS)
         await self._service.close()
+
+    def hurry(self) -> None:
+        """Hands back what still runs, now."""
+        self._hurried.set()
+
+    async def _drained(self) -> None:
+        """Takes no new call and waits until all have ended, until it takes too long, or until told to hurry."""
+        ending = asyncio.ensure_future(self._server.stop(FOREVER))
+        hurried = asyncio.ensure_future(self._hurried.wait())
+        seconds = max(self._config.drain_seconds, MOMENT_SECONDS)
+        await asyncio.wait({ending, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in (ending, hurried):
+            task.cancel()
+        await asyncio.gather(ending, hurried, return_exceptions=True)
 
     def _bind(self) -> str:
         host = self._config.listen.rpartition(":")[0]
@@ -121,7 +146,7 @@ def write_address(file: str, address: str) -> None:
 
 
 def run(service: Service, config: ServiceConfig) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. The last line of every `__main__`."""
+    """Serves until SIGTERM or SIGINT, then drains; a second one hurries. The last line of every `__main__`."""
     telemetry.start_logging(config.log_level, config.log_format)
     with contextlib.suppress(KeyboardInterrupt):
         try:
@@ -131,10 +156,15 @@ def run(service: Service, config: ServiceConfig) -> None:
 
 
 async def _run(service: Service, config: ServiceConfig) -> None:
-    stop = asyncio.Event()
+    stop, server = asyncio.Event(), Server(service, config)
+
+    def told() -> None:
+        if stop.is_set():
+            server.hurry()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    server = Server(service, config)
+        asyncio.get_running_loop().add_signal_handler(number, told)
     starting, stopping = asyncio.ensure_future(server.start()), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)

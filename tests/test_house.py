@@ -125,7 +125,7 @@ async def test_a_cancelled_job_leaves_nothing_and_frees_the_worker(client: Async
 @pytest.mark.parametrize(
     ("ask", "field"),
     [
-        (lambda client: client.image("a", resolution="99999x1"), "config.resolution"),
+        (lambda client: client.image("a", resolution="100x64"), "config.resolution"),
         (lambda client: client.video("a", width=100, height=64), "config"),
     ],
 )

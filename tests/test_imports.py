@@ -13,7 +13,7 @@ OURS = ("edge_service", "sdxl_service", "wan_service", "chat_service", "shared",
 # What each package may import of ours besides itself.
 DOORS = {package: set() if package == "shared" else {"shared"} for package in OURS}
 FRAMEWORKS = {"torch", "diffusers", "transformers", "accelerate", "compel"}
-STUB_ROOMS = {"servicer.py", "servicers.py", "fleet.py", "dispatcher.py", "enhance.py", "worker_service.py"}
+STUB_ROOMS = {"servicer.py", "servicers.py", "worker.py", "dispatcher.py", "enhance.py", "worker_service.py"}
 
 FILES = [path.relative_to(ROOT) for package in OURS for path in sorted((ROOT / package).rglob("*.py"))]
 

@@ -52,7 +52,7 @@ class WanServicer(wan_pb2_grpc.WanServiceServicer):
         wanted = video_request(job)
 
         async def store(film: Film) -> wan_pb2.WanCallback:
-            [stored] = await self._assets.put_all(job.user_id, job.id, [film.content])
+            [stored] = await self._assets.put_all(job.user_id, job.id, request.attempt, [film.content])
             return self._callback(job, film, stored, meter)
 
         filming = self._jobs.execute(lambda engine, report: engine.generate(wanted, report), store, meter, FIELDS)

@@ -2,7 +2,7 @@
 
 import typer
 
-from atelier.cli import doctor, house, looking, making
+from atelier.cli import account, doctor, house, looking, making
 
 app = typer.Typer(
     name="atelier",
@@ -20,10 +20,12 @@ COMMANDS = (
     making.video,
     making.chat,
     making.submit,
+    making.retry,
     looking.jobs,
     looking.watch,
     looking.cancel,
     looking.catalog,
+    account.webhook_secret,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -6,8 +6,9 @@ from pathlib import Path
 from atelier.cli.running import INTERRUPTED
 from atelier.cli.screen import Screen
 from atelier.client import AsyncClient
+from atelier.errors import EdgeUnreachable
 from atelier.events import Ended
-from atelier.requests import Submittable
+from atelier.requests import SubmitOptions, Submittable
 from atelier.results import Job
 
 
@@ -18,13 +19,20 @@ class Following:
         self._screen, self._out = screen, out
         self._job_id = ""
 
-    async def submit(self, build: Callable[[], Submittable], edge: str) -> None:
+    async def submit(self, build: Callable[[], Submittable], options: SubmitOptions, edge: str) -> None:
         """Submits the job that `build` returns and follows it to its end. Raises the AtelierError that ended it."""
-        if self._out:
-            self._out.mkdir(parents=True, exist_ok=True)  # before a minute of work, not after it
+        self._make_folder()
         async with AsyncClient(edge) as client:
-            self._job_id = (await client.submit(build())).id
+            self._job_id = (await client.submit(build(), **options)).id
             self._screen.say(f"job {self._job_id}", job_id=self._job_id)
+            await self._follow(client, after=0)
+
+    async def retry(self, job_id: str, edge: str) -> None:
+        """Repeats an ended job and follows the new one to its end. Raises the AtelierError that ended it."""
+        self._make_folder()
+        async with AsyncClient(edge) as client:
+            self._job_id = (await client.retry(job_id).submitted()).id
+            self._screen.say(f"job {self._job_id} repeats {job_id}", job_id=self._job_id, retry_of=job_id)
             await self._follow(client, after=0)
 
     async def watch(self, job_id: str, after: int, edge: str) -> None:
@@ -42,11 +50,19 @@ class Following:
             self._screen.say(text, detached=self._job_id, watch=watch + where, cancel=cancel)
         return INTERRUPTED
 
+    def _make_folder(self) -> None:
+        if self._out:
+            self._out.mkdir(parents=True, exist_ok=True)  # before a minute of work, not after it
+
     async def _follow(self, client: AsyncClient, after: int) -> None:
-        async for event in client.watch(self._job_id, after):
-            self._screen.event(event)
-            if isinstance(event, Ended):
-                await self._finish(client, event.job)
+        try:
+            async for event in client.watch(self._job_id, after):
+                self._screen.event(event)
+                if isinstance(event, Ended):
+                    await self._finish(client, event.job)
+        except EdgeUnreachable:
+            self.let_go()  # the job does not need us
+            raise
 
     async def _finish(self, client: AsyncClient, job: Job) -> None:
         if job.error:

@@ -13,6 +13,7 @@ from atelier.cli import options
 from atelier.cli.following import Following
 from atelier.cli.running import run
 from atelier.cli.screen import Screen, screen
+from atelier.cli.waiting import prospect
 from atelier.client import AsyncClient
 from atelier.results import Job
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -26,7 +27,7 @@ def jobs(
     edge: options.Edge = "",
     json: options.Json = False,
 ) -> None:
-    """List your jobs, newest first.
+    """List your jobs, newest first, those that wait with their place in the queue and when they should start.
 
     Example: atelier jobs --status processing --status queued
     """
@@ -71,8 +72,11 @@ def catalog(edge: options.Edge = "", json: options.Json = False) -> None:
 async def _jobs(edge: str, limit: int, statuses: list[str], shown: Screen) -> None:
     async with AsyncClient(edge) as client:
         found = await client.jobs(limit, statuses)
+    if found:
+        shown.say(_row("created", "status", "place", "expected", "job"))
     for job in found:
-        shown.message(job.message, f"{_clock(job)}  {job.status:<10}  {job.id}")
+        place = "" if job.queue_position is None else str(job.queue_position)
+        shown.message(job.message, _row(_clock(job), job.status, place, prospect(job.estimate), job.id))
     if not found:
         shown.say("no jobs")
 
@@ -87,6 +91,10 @@ async def _catalog(edge: str, shown: Screen) -> None:
     async with AsyncClient(edge) as client:
         found = await client.catalog()
     shown.message(found, _drawn(found))
+
+
+def _row(created: str, status: str, place: str, expected: str, job_id: str) -> str:
+    return f"{created:<19}  {status:<10}  {place:>5}  {expected:<22}  {job_id}"
 
 
 def _clock(job: Job) -> str:

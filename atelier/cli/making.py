@@ -1,7 +1,7 @@
-"""Commands that make something: image, video, chat, submit."""
+"""Commands that make something: image, video, submit, retry, chat."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -13,7 +13,7 @@ from atelier.cli.following import Following
 from atelier.cli.running import run
 from atelier.cli.screen import Screen, screen
 from atelier.client import AsyncClient
-from atelier.requests import ChatOptions, Messages, Submittable
+from atelier.requests import ChatOptions, Messages, SubmitOptions, Submittable
 
 
 def image(
@@ -27,6 +27,8 @@ def image(
     negative_prompt: options.Negative = None,
     scheduler: Annotated[str | None, typer.Option(help="euler, euler_ancestral, ddim, dpmpp_2m or unipc.")] = None,
     clip_skip: Annotated[int | None, typer.Option(help="Last layers of the text encoder to skip, 0 to 4.")] = None,
+    priority: options.Priority = None,
+    webhook: options.Webhook = None,
     out: options.Out = Path("out"),
     edge: options.Edge = "",
     json: options.Json = False,
@@ -39,7 +41,7 @@ def image(
         type=type, num_images=num_images, resolution=resolution, steps=steps, guidance_scale=guidance_scale,
         seed=seed, negative_prompt=negative_prompt, scheduler=scheduler, clip_skip=clip_skip,
     )  # fmt: skip
-    _make(lambda: requests.image(prompt, given), out, edge, screen(json))
+    _make(lambda: requests.image(prompt, given), options.given(priority=priority, webhook=webhook), out, edge, json)
 
 
 def video(
@@ -56,6 +58,8 @@ def video(
     flow_shift: Annotated[float | None, typer.Option(help="Shift of the noise schedule, 0.1 to 20.0.")] = None,
     seed: options.Seed = None,
     negative_prompt: options.Negative = None,
+    priority: options.Priority = None,
+    webhook: options.Webhook = None,
     out: options.Out = Path("out"),
     edge: options.Edge = "",
     json: options.Json = False,
@@ -68,20 +72,38 @@ def video(
         type=type, width=width, height=height, frames=frames, fps=fps, steps=steps, guidance_scale=guidance_scale,
         flow_shift=flow_shift, seed=seed, negative_prompt=negative_prompt,
     )  # fmt: skip
-    _make(lambda: requests.video(prompt, given), out, edge, screen(json))
+    _make(lambda: requests.video(prompt, given), options.given(priority=priority, webhook=webhook), out, edge, json)
 
 
 def submit(
     file: Annotated[Path, typer.Argument(help="A job in the specification's JSON; - reads standard input.")],
+    priority: options.Priority = None,
+    webhook: options.Webhook = None,
     out: options.Out = Path("out"),
     edge: options.Edge = "",
     json: options.Json = False,
 ) -> None:
     """Submit a job written in the specification's JSON, exactly as it stands, and follow it.
 
+    With {"sdxl": {...}} around it the file can also name a preset, a deadline, a priority and a webhook.
+
     Example: echo '{"type": "sdxl_image_fast", "prompt": "a red fox"}' | atelier submit -
     """
-    _make(lambda: requests.from_text(_read(file)), out, edge, screen(json))
+    _make(lambda: requests.from_text(_read(file)), options.given(priority=priority, webhook=webhook), out, edge, json)
+
+
+def retry(
+    job: options.JobId, out: options.Out = Path("out"), edge: options.Edge = "", json: options.Json = False
+) -> None:
+    """Repeat an ended job as a new one, with the same plan and so the same seeds, and follow it.
+
+    Use it for a job that failed, expired or was cancelled by mistake; `atelier jobs --status failed` lists them.
+
+    Example: atelier retry sdxl_image_high_1734567890_abc123 --out pictures
+    """
+    shown = screen(json)
+    following = Following(shown, out)
+    run(following.retry(job, edge), shown, following.let_go)
 
 
 def chat(
@@ -107,9 +129,10 @@ def chat(
     run(_answer(edge, turns, given, shown), shown)
 
 
-def _make(build: Callable[[], Submittable], out: Path, edge: str, shown: Screen) -> None:
+def _make(build: Callable[[], Submittable], given: Mapping[str, object], out: Path, edge: str, as_json: bool) -> None:
+    shown = screen(as_json)
     following = Following(shown, out)
-    run(following.submit(build, edge), shown, following.let_go)
+    run(following.submit(build, cast(SubmitOptions, given), edge), shown, following.let_go)
 
 
 async def _answer(edge: str, turns: Messages, given: ChatOptions, shown: Screen) -> None:

@@ -15,6 +15,13 @@ Steps = Annotated[int | None, typer.Option(help="Denoising steps. Default: as th
 Guidance = Annotated[float | None, typer.Option(help="How closely to follow the prompt, 1.0 to 20.0.")]
 Negative = Annotated[str | None, typer.Option(help="What not to show.")]
 
+Priority = Annotated[
+    int | None, typer.Option(help="-10 to 10, within what your tier allows; the higher goes first. Default: 0.")
+]
+Webhook = Annotated[
+    str | None, typer.Option(metavar="URL", help="Address that is sent the result, signed, when the job ends.")
+]
+
 
 def given(**options: object) -> dict[str, object]:
     """The options that were given: what is left out, the edge fills."""

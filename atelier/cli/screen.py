@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -9,11 +10,16 @@ from typing import Any, Protocol, Self
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
+from rich.table import Column
+from rich.text import Text
 
+from atelier.cli import waiting
 from atelier.errors import AtelierError, reason_word
-from atelier.events import Ended, Event, Progressed, StatusChanged, TextAdded
+from atelier.events import AttemptFailed, Ended, Event, PlaceChanged, Progressed, StatusChanged, TextAdded
 from atelier.results import File
+from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.spec_json import to_spec_dict, to_spec_json
 
 TELL_SECONDS = 10.0
@@ -47,14 +53,33 @@ class Screen(Protocol):
         """The one line that ends a command that failed."""
 
 
+class WhatColumn(ProgressColumn):
+    """What goes on, put into words each time it is drawn: what is said of the future grows old."""
+
+    def get_table_column(self) -> Column:
+        return Column(no_wrap=True)
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["what"]())
+
+
+class WorkColumn(BarColumn):
+    """A bar, but not while nobody works yet: the words need the room."""
+
+    def render(self, task: Task) -> ProgressBar:
+        bar = super().render(task)
+        bar.width = 1 if task.fields["waits"] else bar.width
+        return bar
+
+
 class People:
     """Bars and errors on standard error, results on standard output."""
 
     def __init__(self) -> None:
         self._out, self._err = Console(highlight=False), Console(stderr=True, highlight=False)
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            WhatColumn(),
+            WorkColumn(),
             TextColumn("{task.fields[steps]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
@@ -78,6 +103,11 @@ class People:
         match event:
             case StatusChanged(status=status):
                 self._show(status, None, 0, None)
+            case PlaceChanged(position=position, estimate=estimate):
+                self._wait(lambda: waiting.place(position, estimate), f"place {position}")
+            case AttemptFailed(error=error, attempt=attempt, not_before=moment):
+                pause = waiting.duration((moment - event.time).total_seconds())
+                self._tell(f"attempt {attempt} failed: {error}; the next one begins in {pause} or later")
             case Progressed(phase=phase, step=step, total_steps=total, remaining_seconds=left):
                 self._show(phase, total or None, step, left)
             case TextAdded(text=text):
@@ -110,20 +140,36 @@ class People:
 
     def _show(self, what: str, total: int | None, done: int, left: float | None) -> None:
         if self._err.is_terminal:
-            self._show_bar(what, total, done, left)
-        elif what != self._phase or time.monotonic() - self._told > TELL_SECONDS:
-            # No bar can move in a file or a pipe; a line now and then says that the work goes on.
-            self._phase, self._told = what, time.monotonic()
+            self._show_bar(lambda: f"{what:<12}", total, done, left)
+        elif self._is_news(what):
             steps = f" {done}/{total}" if total and done else ""
-            self._err.print(f"{what}{steps}" + ("" if left is None else f", {left:.0f} s left"))
+            self._tell(f"{what}{steps}" + ("" if left is None else f", {left:.0f} s left"))
 
-    def _show_bar(self, what: str, total: int | None, done: int, left: float | None) -> None:
+    def _wait(self, what: Callable[[], str], place: str) -> None:
+        if self._err.is_terminal:
+            self._show_bar(what, None, 0, None, waits=True)
+        elif self._is_news(place):
+            self._tell(what())
+
+    def _is_news(self, phase: str) -> bool:
+        # No bar can move in a file or a pipe; a line now and then says that the work goes on.
+        if phase == self._phase and time.monotonic() - self._told < TELL_SECONDS:
+            return False
+        self._phase, self._told = phase, time.monotonic()
+        return True
+
+    def _tell(self, text: str) -> None:
+        self._err.print(escape(text), soft_wrap=True)
+
+    def _show_bar(
+        self, what: Callable[[], str], total: int | None, done: int, left: float | None, waits: bool = False
+    ) -> None:
         if self._bar is None:
-            self._bar = self._bars.add_task(what, total=total, steps="", left="")
+            self._bar = self._bars.add_task("", total=total, what=what, waits=waits, steps="", left="")
             self._bars.start()
         steps = f"{done}/{total}" if total else ""
         eta = "" if left is None else f"{left:.0f} s left"
-        self._bars.update(self._bar, description=f"{what:<12}", total=total, completed=done, steps=steps, left=eta)
+        self._bars.update(self._bar, what=what, waits=waits, total=total, completed=done, steps=steps, left=eta)
 
     def _take_bar(self) -> None:
         if self._bar is not None:
@@ -148,7 +194,8 @@ class Programs:
     ) -> None: ...
 
     def event(self, event: Event) -> None:
-        self._line(to_spec_dict(event.message))
+        plain = to_spec_dict(event.message)
+        self._line({"queue": plain} if isinstance(event.message, edge_pb2.QueueUpdate) else plain)
 
     def text(self, text: str) -> None:
         self._line({"text": text})

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from edge_service.intake.job_types import WorkerJob
 from shared.errors import CapabilityMissing, InvalidRequest, Violation
+from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
@@ -24,6 +25,13 @@ def check_capabilities(job: WorkerJob, models: Sequence[worker_pb2.Model]) -> No
     problems = [_size_problem(job, model) for model in models]
     if all(problems):
         raise InvalidRequest(next(problem for problem in problems if problem))
+
+
+def needs(job: WorkerJob) -> list[str]:
+    """What a worker must offer to get this job: names of models and abilities, as `Worker.offers` lists them."""
+    if isinstance(job, chat_pb2.ChatRequest):
+        return [enum_word("ChatModel", chat_pb2.ChatModel.Name(job.model))]
+    return sorted({ability for ability, _ in _abilities(job)})
 
 
 def _abilities(job: WorkerJob) -> list[tuple[str, str]]:

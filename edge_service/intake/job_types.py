@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -28,6 +28,7 @@ class JobType(BaseModel):
 
     worker_type: str
     enhanced: bool = False
+    credits: int = Field(ge=0)
     values: dict[str, Any]
 
     @model_validator(mode="after")

@@ -19,6 +19,16 @@ Connection = psycopg.AsyncConnection[DictRow]
 POOL_SIZE = 10
 # Longest wait for a connection: a caller would rather retry than hang.
 POOL_TIMEOUT_SECONDS = 5.0
+# A server or a network that is gone is noticed within seconds, and what a frozen edge replica has begun is undone.
+PATIENCE = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "options": "-c statement_timeout=30s -c idle_in_transaction_session_timeout=5s",
+}
+# What happens when the server is away, stops, or has given up on us.
+AWAY = (
+    psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout, PoolTimeout,
+)  # fmt: skip
 # Any number, the same in every replica: two replicas that start together must not migrate together.
 MIGRATION_LOCK = 7_240_117
 SCRIPTS = sorted((Path(__file__).parent / "migrations").glob("*.sql"))
@@ -32,7 +42,7 @@ class Database:
 
     async def open(self, url: str) -> None:
         """Migrates the database, then opens the pool. Raises DatabaseUnavailable."""
-        options: dict[str, Any] = {"row_factory": dict_row, "autocommit": True}
+        options: dict[str, Any] = {"row_factory": dict_row, "autocommit": True, **PATIENCE}
         with _translated():
             await migrate(url)
             pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -118,5 +128,5 @@ def _forget_the_dead(users: Path) -> None:
 def _translated() -> Any:
     try:
         yield
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
+    except AWAY as error:
         raise DatabaseUnavailable("the database cannot be reached; nothing was changed") from error

@@ -1,82 +1,74 @@
 """Leases: the right to execute a job, fenced by the number of the attempt.
 
 A worker's result is written only under the attempt it belongs to and while that attempt runs: a late answer of a worker
-that was given up changes nothing and is told so.
+that was given up changes nothing and is told so. The rules are functions of the database, migrations/0002.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from edge_service.jobs import records
 from edge_service.jobs.database import Database
 from edge_service.jobs.records import AssetRow, Callback, Lease
-from edge_service.jobs.statements import CHANGED, NEW, RUNNING, append, close, end_attempt, fetch_all
+from edge_service.jobs.statements import STARTED, ended, fetch_all, fetch_value
+from edge_service.jobs.wakeups import CHANGED, NEW, Wakeups
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
 LEASE = "interval '10 seconds'"
+TOO_LATE = job_pb2.JobError(
+    reason=job_pb2.ERROR_REASON_DEADLINE_EXCEEDED, message="its deadline passed before a worker was free"
+)
+
+
+class Unwritten(NamedTuple):
+    """Events of a running job that are not in the tables yet, and the last sequence number that is."""
+
+    after: int
+    events: list[edge_pb2.JobEvent]
 
 
 class Leases:
     """Every read and write on behalf of the dispatcher."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+        self._database, self._wakeups = database, wakeups
 
-    async def lease_next(self, worker_type: str) -> Lease | None:
-        """Leases the oldest queued job for a worker type; None if there is none."""
-        return await self._lease(
-            "SELECT id FROM jobs WHERE worker_type = %s AND status = 'queued' AND NOT interactive"
-            " AND not_before <= now() AND deadline > now() ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED",
-            worker_type,
+    async def lease(
+        self, worker: records.Seat, offers: Sequence[str], count: int, ageing_seconds: float
+    ) -> list[Lease]:
+        """Leases up to `count` queued jobs for a worker, fewer if other replicas have filled its slots."""
+        return await self._leased(
+            f"SELECT * FROM lease_jobs(%s, %s, %s, %s, %s, %s, {LEASE}, %s)",
+            [worker.worker_type, worker.address, worker.worker_id, list(offers), count, worker.slots, ageing_seconds],
         )
 
-    async def lease_one(self, job_id: str) -> Lease | None:
-        """Leases one queued job, whatever its place; None if it is not queued any more."""
-        return await self._lease("SELECT id FROM jobs WHERE id = %s AND status = 'queued' FOR UPDATE", job_id)
+    async def lease_one(self, job_id: str, worker: records.Seat) -> Lease | None:
+        """Leases one interactive job; None if it is not queued any more, or the worker has no free slot."""
+        values = [job_id, worker.worker_type, worker.address, worker.worker_id, worker.slots]
+        return next(iter(await self._leased(f"SELECT * FROM lease_job(%s, %s, %s, %s, %s, {LEASE})", values)), None)
 
-    async def _lease(self, select: str, value: str) -> Lease | None:
+    async def take_over(self) -> list[Lease]:
+        """Takes over one running job whose lease has expired: its edge replica is gone. The caller settles it."""
+        return await self._leased(f"SELECT * FROM take_over({LEASE})", [])
+
+    async def _leased(self, query: str, values: Sequence[object]) -> list[Lease]:
         async with self._database.connection() as connection:
-            cursor = await connection.execute(
-                f"UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = now() + {LEASE}"
-                f" WHERE id = ({select}) RETURNING *",
-                [value],
-            )
-            row = await cursor.fetchone()
-        return records.lease(row) if row else None
+            return [records.lease(row) for row in await fetch_all(connection, query, values)]
 
-    async def start(self, lease: Lease, worker_id: str) -> bool:
-        """Marks a leased job as handed to a worker. False if the lease is lost."""
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute(
-                "UPDATE jobs SET status = 'processing', started = coalesce(started, now())"
-                " WHERE id = %s AND attempt = %s AND status = 'leased'",
-                [lease.job_id, lease.attempt],
-            )
-            if not cursor.rowcount:
-                return False
-            await connection.execute(
-                "INSERT INTO attempts (job_id, number, worker_id) VALUES (%s, %s, %s)",
-                [lease.job_id, lease.attempt, worker_id],
-            )
-            await append(connection, lease.job_id, edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_PROCESSING))
-        return True
-
-    async def record(self, lease: Lease, event: edge_pb2.JobEvent) -> bool:
-        """Appends an event of a running job. False if the lease is lost."""
+    async def record(self, lease: Lease, after: int, events: Sequence[edge_pb2.JobEvent]) -> int | None:
+        """Appends events of a running job after the last sequence number that its attempt knows, and returns the new
+        one; the first events say that a worker has the job. None if the lease is lost."""
+        values = [lease.job_id, lease.attempt, after, [event.SerializeToString() for event in events], STARTED]
         async with self._database.connection() as connection:
-            cursor = await connection.execute(
-                "WITH job AS (UPDATE jobs SET last_sequence = last_sequence + 1"
-                " WHERE id = %s AND attempt = %s AND status = 'processing' RETURNING id, last_sequence),"
-                " event AS (INSERT INTO events (job_id, sequence, event)"
-                " SELECT id, last_sequence, %s FROM job RETURNING job_id)"
-                " SELECT pg_notify(%s, job_id) FROM event",
-                [lease.job_id, lease.attempt, event.SerializeToString(), CHANGED],
-            )
-            return await cursor.fetchone() is not None
+            last: int | None = await fetch_value(connection, "SELECT record_events(%s, %s, %s, %s, %s)", values)
+        if last is not None:
+            self._wakeups.tell(CHANGED, lease.job_id)
+        return last
 
-    async def complete(self, lease: Lease, callback: Callback, assets: Sequence[AssetRow]) -> bool:
-        """Ends a job as completed, with its assets, in one transaction. False if the lease is lost."""
-        return await self._end(lease, "completed", None, callback, assets)
+    async def complete(self, lease: Lease, callback: Callback, assets: Sequence[AssetRow], rest: Unwritten) -> bool:
+        """Ends a job as completed, with its last events and its assets. False if the lease is lost."""
+        return await self._end(lease, "completed", None, callback, assets, rest)
 
     async def fail(self, lease: Lease, status: str, error: job_pb2.JobError) -> bool:
         """Ends a job as failed, cancelled or expired. False if the lease is lost."""
@@ -84,58 +76,42 @@ class Leases:
 
     async def _end(
         self, lease: Lease, status: str, error: job_pb2.JobError | None, callback: Callback | None = None,
-        assets: Sequence[AssetRow] = (),
+        assets: Sequence[AssetRow] = (), rest: Unwritten | None = None,
     ) -> bool:  # fmt: skip
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute(
-                f"UPDATE jobs SET status = %s, ended = now(), lease_expires = NULL, callback = %s, error = %s"
-                f" WHERE id = %s AND attempt = %s AND status IN {RUNNING} RETURNING id, attempt, worker_type, owner",
-                [status, callback and callback.SerializeToString(), error and error.SerializeToString(), lease.job_id,
-                 lease.attempt],
-            )  # fmt: skip
-            row = await cursor.fetchone()
-            if row is None:
-                return await self._ended_so(lease, status)
-            for asset in assets:
-                await connection.execute(
-                    "INSERT INTO assets (key, job_id, owner, type, mime_type, bytes, sha256)"
-                    " VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                    [asset.key, lease.job_id, lease.owner, asset.type, asset.mime_type, asset.bytes, asset.sha256],
-                )
-            await close(connection, row, status, error)
-        return True
-
-    async def _ended_so(self, lease: Lease, status: str) -> bool:
-        """Whether this very attempt has ended the job already: its commit was done, and the answer to it lost."""
-        async with self._database.connection() as connection:
-            cursor = await connection.execute(
-                "SELECT 1 FROM jobs WHERE id = %s AND attempt = %s AND status = %s",
-                [lease.job_id, lease.attempt, status],
-            )
-            return await cursor.fetchone() is not None
+        after, events = rest or Unwritten(lease.last_sequence, [])
+        columns = [
+            [getattr(asset, name) for asset in assets] for name in ("key", "type", "mime_type", "bytes", "sha256")
+        ]
+        return await self._change(
+            lease,
+            f"SELECT end_job({', '.join(['%s'] * 15)})",
+            [lease.job_id, lease.attempt, status, callback and callback.SerializeToString(), *_error(error), after,
+             [event.SerializeToString() for event in events], STARTED, ended(status), *columns],
+        )  # fmt: skip
 
     async def requeue(self, lease: Lease, error: job_pb2.JobError, delay_seconds: float, counts: bool) -> bool:
         """Gives a job back to the queue after a transient failure. False if the lease is lost.
 
         `counts` says whether the attempt is one of those that a job has.
         """
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute(
-                "UPDATE jobs SET status = 'queued', lease_expires = NULL, not_before = now() + %s * interval '1 second'"
-                f" WHERE id = %s AND attempt = %s AND status IN {RUNNING}",
-                [delay_seconds, lease.job_id, lease.attempt],
-            )
-            if not cursor.rowcount:
-                return False
-            if counts:
-                await end_attempt(connection, lease.job_id, lease.attempt, error)
-            else:
-                await connection.execute(
-                    "DELETE FROM attempts WHERE job_id = %s AND number = %s", [lease.job_id, lease.attempt]
-                )
-            await append(connection, lease.job_id, edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED))
-            await connection.execute("SELECT pg_notify(%s, %s)", [NEW, lease.worker_type])
-        return True
+        event = edge_pb2.JobEvent(retry=edge_pb2.Retry(error=error, attempt=lease.attempt))
+        event.retry.not_before.GetCurrentTime()
+        event.retry.not_before.FromMilliseconds(event.retry.not_before.ToMilliseconds() + int(delay_seconds * 1000))
+        requeued = await self._change(
+            lease,
+            "SELECT requeue_job(%s, %s, %s, %s, %s, %s, %s)",
+            [lease.job_id, lease.attempt, *_error(error), delay_seconds, counts, event.SerializeToString()],
+        )
+        if requeued:
+            self._wakeups.tell(NEW, lease.worker_type)
+        return requeued
+
+    async def _change(self, lease: Lease, query: str, values: list[object]) -> bool:
+        async with self._database.connection() as connection:
+            changed = bool(await fetch_value(connection, query, values))
+        if changed:
+            self._wakeups.tell(CHANGED, lease.job_id)
+        return changed
 
     async def renew(self, leases: Sequence[Lease]) -> set[tuple[str, int]]:
         """Extends leases and returns job id and attempt of those that are still held."""
@@ -144,53 +120,26 @@ class Leases:
                 connection,
                 f"UPDATE jobs SET lease_expires = now() + {LEASE}"
                 " FROM unnest(%s::text[], %s::int[]) AS held(id, attempt)"
-                f" WHERE jobs.id = held.id AND jobs.attempt = held.attempt AND status IN {RUNNING}"
+                " WHERE jobs.id = held.id AND jobs.attempt = held.attempt AND status IN ('leased', 'processing')"
                 " RETURNING jobs.id, jobs.attempt",
                 [[lease.job_id for lease in leases], [lease.attempt for lease in leases]],
             )
         return {(row["id"], row["attempt"]) for row in rows}
 
-    async def attempts_made(self, lease: Lease) -> int:
-        """How many attempts of a job counted, the running one included."""
+    async def failures(self, lease: Lease, reason: "job_pb2.ErrorReason") -> int:
+        """How many attempts of a job ended for this reason."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute("SELECT count(*) FROM attempts WHERE job_id = %s", [lease.job_id])
-            row = await cursor.fetchone()
-        assert row is not None
-        return int(row["count"])
+            query = "SELECT count(*) FROM attempts WHERE job_id = %s AND reason = %s"
+            return int(await fetch_value(connection, query, [lease.job_id, reason]))
 
-    async def overdue(self) -> list[Lease]:
-        """Takes over the running jobs whose lease has expired: their edge replica is gone. The caller ends or requeues
-        each."""
+    async def expire(self) -> None:
+        """Ends the queued jobs whose deadline has passed, and the interactive ones whose caller left before they
+        began."""
         async with self._database.connection() as connection:
-            rows = await fetch_all(
-                connection,
-                f"UPDATE jobs SET lease_expires = now() + {LEASE} WHERE id IN (SELECT id FROM jobs"
-                f" WHERE status IN {RUNNING} AND lease_expires < now() FOR UPDATE SKIP LOCKED) RETURNING *",
-                [],
-            )
-        return [records.lease(row) for row in rows]
+            values = [*_error(TOO_LATE), ended("expired")]
+            while job_id := await fetch_value(connection, "SELECT expire_job(%s, %s, %s)", values):
+                self._wakeups.tell(CHANGED, job_id)
 
-    async def forget_keys(self) -> None:
-        """Removes idempotency keys after 24 hours."""
-        async with self._database.connection() as connection:
-            await connection.execute("DELETE FROM idempotency WHERE created < now() - interval '24 hours'")
 
-    async def expire(self) -> int:
-        """Ends the queued jobs whose deadline has passed, and the interactive ones whose caller left before they began;
-        returns how many."""
-        error = job_pb2.JobError(
-            reason=job_pb2.ERROR_REASON_DEADLINE_EXCEEDED, message="its deadline passed before a worker was free"
-        )
-        async with self._database.transaction() as connection:
-            rows = await fetch_all(
-                connection,
-                "UPDATE jobs SET status = 'expired', ended = now(), error = %s WHERE id IN (SELECT id FROM jobs"
-                " WHERE status = 'queued'"
-                " AND (deadline <= now() OR interactive AND created < now() - interval '30 seconds')"
-                " FOR UPDATE SKIP LOCKED)"
-                " RETURNING id, attempt, worker_type, owner",
-                [error.SerializeToString()],
-            )
-            for row in rows:
-                await close(connection, row, "expired", error)
-        return len(rows)
+def _error(error: job_pb2.JobError | None) -> tuple[bytes | None, int | None]:
+    return (error.SerializeToString(), error.reason) if error else (None, None)

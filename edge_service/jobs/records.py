@@ -36,6 +36,20 @@ class Lease:
     job: WorkerJob
     deadline: datetime
     interactive: bool
+    kind: str
+    cost: float
+    """Estimated worker-seconds, as charged to its owner's share."""
+    last_sequence: int
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where a job can go: a worker as the tables know it."""
+
+    worker_type: str
+    address: str
+    worker_id: str
+    slots: int
 
 
 @dataclass(frozen=True)
@@ -51,17 +65,11 @@ class AssetRow:
 
 def lease(row: Row) -> Lease:
     """A row that was just leased."""
-    job = JOB_CLASSES[row["worker_type"]].FromString(row["plan"])
     return Lease(
-        row["id"],
-        row["owner"],
-        row["type"],
-        row["worker_type"],
-        row["attempt"],
-        job,
-        row["deadline"],
-        row["interactive"],
-    )
+        row["id"], row["owner"], row["type"], row["worker_type"], row["attempt"],
+        JOB_CLASSES[row["worker_type"]].FromString(row["plan"]), row["deadline"], row["interactive"], row["kind"],
+        row["cost"], row["last_sequence"],
+    )  # fmt: skip
 
 
 def job(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
@@ -73,7 +81,9 @@ def job(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
             type=row["type"],
             user_id=row["owner"],
             status=status(row["status"]),
-            queue_position=row["queue_position"],
+            priority=row["priority"],
+            charge=row["credits"] if row["status"] == "completed" else 0,
+            retry_of=row["retry_of"],
             attempts=[_attempt(found) for found in attempts],
             created=timestamp(row["created"]),
             started=timestamp(row["started"]),

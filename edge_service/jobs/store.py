@@ -1,7 +1,7 @@
-"""What owners do with their jobs and assets. SQL lives in store.py, leases.py, statements.py and migrations/ alone.
+"""What owners do with their jobs and assets. SQL lives in the files of this folder and in migrations/ alone.
 
-A job goes queued -> leased -> processing -> completed | failed | cancelled | expired. Every statement that changes a
-job names the states it may come from.
+A job goes queued -> leased -> processing -> completed | failed | cancelled | expired. The database refuses every other
+move; the rules are functions in migrations/0002.
 """
 
 import time
@@ -9,68 +9,101 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 from psycopg.errors import UniqueViolation
 
 from edge_service.intake.job_ids import new_job_id
+from edge_service.intake.job_types import JOB_CLASSES
 from edge_service.intake.plan import Plan
+from edge_service.intake.tiers import Limits
 from edge_service.jobs import records
 from edge_service.jobs.database import Connection, Database
-from edge_service.jobs.statements import NEW, OPEN, STOPPED, append, close, fetch_all
-from shared.errors import AssetNotFound, IdempotencyConflict, JobNotFound
+from edge_service.jobs.estimates.costs import Cost
+from edge_service.jobs.statements import QUEUED, ended, fetch_all, fetch_value
+from edge_service.jobs.wakeups import CHANGED, NEW, STOPPED, Wakeups
+from edge_service.jobs.webhooks.delivery import delivery
+from shared.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
-# A job with its place in the queue of its worker type, which only a queued job has.
-SELECT_JOB = """
-SELECT jobs.*, CASE WHEN status = 'queued' THEN (
-    SELECT count(*) FROM jobs AS ahead WHERE ahead.status = 'queued' AND NOT ahead.interactive
-    AND ahead.worker_type = jobs.worker_type AND (ahead.created, ahead.id) <= (jobs.created, jobs.id)
-) END AS queue_position FROM jobs"""
+CANCELLED = job_pb2.JobError(reason=job_pb2.ERROR_REASON_CANCELLED, message="cancelled by its owner")
+# SQLSTATEs that submit_job raises.
+QUEUE_FULL, KEY_IN_USE = "ATF01", "ATI01"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What tells one SubmitJob from another: the caller's key, "" for none, and the SHA-256 of the request."""
+    """A plan, whose it is, and how it stands among other jobs.
 
-    key: str
-    digest: bytes
+    `key` and `digest` tell one submission from another: the caller's key, "" for none, and the SHA-256 of the request.
+    """
 
-
-@dataclass(frozen=True)
-class Watched:
-    """New events of a job, and whether the last of them ends it."""
-
-    events: list[edge_pb2.JobEvent]
-    finished: bool
+    owner: str
+    plan: Plan
+    cost: Cost
+    limits: Limits
+    key: str = ""
+    digest: bytes = b""
+    interactive: bool = False
+    retry_of: str = ""
 
 
 class Store:
     """Every read and write on behalf of an owner."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+        self._database, self._wakeups = database, wakeups
 
-    async def create(self, owner: str, plan: Plan, submission: Submission | None = None) -> str:
-        """Stores a queued job and its first event, and returns its id. Without a submission the turn is interactive.
+    async def create(self, submission: Submission) -> edge_pb2.Job:
+        """Stores a queued job and its first event; a submission that was stored before returns its job.
 
-        A submission that was stored before returns its job. Raises IdempotencyConflict if its key stands for another.
+        Raises IdempotencyConflict if its key stands for another, QueueFull if too many jobs wait.
         """
         while True:
+            plan = submission.plan
             job_id = new_job_id(plan.worker_type, plan.type_name, time.time())
             try:
-                async with self._database.transaction() as connection:
-                    if submission and (earlier := await _earlier(connection, owner, submission, job_id)):
-                        return earlier
-                    await _insert(connection, job_id, owner, plan, interactive=submission is None)
-                return job_id
+                async with self._database.connection() as connection:
+                    [row] = await fetch_all(connection, SUBMIT, _values(submission, job_id))
+                    job = await self._record(connection, row)
+                break
             except UniqueViolation:
                 continue  # the random suffix was taken within this second
+            except psycopg.Error as error:
+                raise _refusal(error, submission) from None
+        self._wakeups.tell(NEW, plan.worker_type)
+        return job
+
+    async def earlier(self, owner: str, key: str, digest: bytes) -> edge_pb2.Job | None:
+        """The job that this key and request stand for; None if there is none. Raises nothing for another request."""
+        query = "SELECT job_id FROM idempotency WHERE owner = %s AND key = %s AND request = %s"
+        query += " AND created > now() - interval '24 hours'"
+        async with self._database.connection() as connection:
+            rows = await fetch_all(connection, query, [owner, key, digest]) if key else []
+        return await self.job(owner, rows[0]["job_id"]) if rows else None
+
+    async def ended_plan(self, owner: str, job_id: str) -> Plan:
+        """What an ended job of this owner executed. Raises JobNotFound, JobNotEnded."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s AND owner = %s", [job_id, owner])
+            row = await cursor.fetchone()
+        if row is None:
+            raise _not_found(job_id)
+        if row["ended"] is None:
+            raise JobNotEnded(f"job {job_id} is {row['status']}: only an ended job can be repeated")
+        webhook = edge_pb2.Webhook(url=row["webhook_url"], on_start=row["webhook_on_start"])
+        return Plan(
+            row["type"], row["worker_type"], JOB_CLASSES[row["worker_type"]].FromString(row["plan"]),
+            list(edge_pb2.Job.FromString(row["decisions"]).decisions),
+            (row["deadline"] - row["created"]).total_seconds(), row["priority"], row["needs"], row["credits"],
+            webhook if row["webhook_url"] else None,
+        )  # fmt: skip
 
     async def job(self, owner: str, job_id: str) -> edge_pb2.Job:
         """One job of this owner. Raises JobNotFound, also for somebody else's."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute(f"{SELECT_JOB} WHERE id = %s AND owner = %s", [job_id, owner])
+            cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s AND owner = %s", [job_id, owner])
             row = await cursor.fetchone()
             if row is None:
                 raise _not_found(job_id)
@@ -80,7 +113,7 @@ class Store:
         self, owner: str, statuses: Sequence[str], before: tuple[datetime, str] | None, limit: int
     ) -> list[edge_pb2.Job]:
         """The owner's jobs, newest first, those older than `before` (created, id)."""
-        query = f"{SELECT_JOB} WHERE owner = %(owner)s"
+        query = "SELECT * FROM jobs WHERE owner = %(owner)s"
         query += " AND status = ANY(%(statuses)s)" if statuses else ""
         query += " AND (created, id) < (%(created)s, %(id)s)" if before else ""
         created, last_id = before or (None, None)
@@ -89,39 +122,23 @@ class Store:
             rows = await fetch_all(connection, query + " ORDER BY created DESC, id DESC LIMIT %(limit)s", values)
             return [await self._record(connection, row) for row in rows]
 
-    async def events(self, owner: str, job_id: str, after: int, limit: int = 500) -> Watched:
-        """Events of the owner's job after a sequence number. Raises JobNotFound."""
-        async with self._database.connection() as connection:
-            # The state is read before the events: an event that ends the job cannot slip between the two.
-            cursor = await connection.execute(
-                "SELECT status, last_sequence FROM jobs WHERE id = %s AND owner = %s", [job_id, owner]
-            )
-            row = await cursor.fetchone()
-            if row is None:
-                raise _not_found(job_id)
-            query = "SELECT * FROM events WHERE job_id = %s AND sequence > %s ORDER BY sequence LIMIT %s"
-            events = [records.event(found) for found in await fetch_all(connection, query, [job_id, after, limit])]
-        last = events[-1].sequence if events else after
-        return Watched(events, row["status"] in records.TERMINAL and last >= row["last_sequence"])
-
     async def cancel(self, owner: str, job_id: str) -> edge_pb2.Job:
         """Ends an open job as cancelled; an ended one stays as it is. Raises JobNotFound."""
-        error = job_pb2.JobError(reason=job_pb2.ERROR_REASON_CANCELLED, message="cancelled by its owner")
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute(
-                f"UPDATE jobs SET status = 'cancelled', ended = now(), lease_expires = NULL, error = %s"
-                f" WHERE id = %s AND owner = %s AND status IN {OPEN} RETURNING id, attempt, worker_type, owner",
-                [error.SerializeToString(), job_id, owner],
-            )
-            if (row := await cursor.fetchone()) is not None:
-                await close(connection, row, "cancelled", error)
-                await connection.execute("SELECT pg_notify(%s, %s)", [STOPPED, job_id])
+        values = [job_id, owner, CANCELLED.SerializeToString(), CANCELLED.reason, ended("cancelled")]
+        async with self._database.connection() as connection:
+            ran: bool | None = await fetch_value(connection, "SELECT cancel_job(%s, %s, %s, %s, %s)", values)
+        if ran:
+            self._wakeups.tell(STOPPED, job_id)
+        if ran is not None:
+            self._wakeups.tell(CHANGED, job_id)
         return await self.job(owner, job_id)
 
     async def asset(self, owner: str, key: str) -> edge_pb2.Asset:
         """One asset of this owner. Raises AssetNotFound, also for somebody else's."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute("SELECT * FROM assets WHERE key = %s AND owner = %s", [key, owner])
+            cursor = await connection.execute(
+                "SELECT * FROM assets WHERE key = %s AND owner = %s AND deleted IS NULL", [key, owner]
+            )
             row = await cursor.fetchone()
         if row is None:
             raise AssetNotFound("no asset with this key belongs to you")
@@ -129,13 +146,25 @@ class Store:
 
     async def assets(self, owner: str, before: tuple[datetime, str] | None, limit: int) -> list[edge_pb2.Asset]:
         """The owner's assets, newest first, those older than `before` (created, key)."""
-        query = "SELECT * FROM assets WHERE owner = %(owner)s"
+        query = "SELECT * FROM assets WHERE owner = %(owner)s AND deleted IS NULL"
         query += " AND (created, key) < (%(created)s, %(key)s)" if before else ""
         created, key = before or (None, None)
         values = {"owner": owner, "created": created, "key": key, "limit": limit}
         async with self._database.connection() as connection:
             rows = await fetch_all(connection, query + " ORDER BY created DESC, key DESC LIMIT %(limit)s", values)
         return [records.asset(row) for row in rows]
+
+    async def delete_asset(self, owner: str, key: str) -> None:
+        """Hides one asset of this owner from everyone. Its row goes with housekeeping, once its file has gone.
+
+        Raises AssetNotFound, also for somebody else's and for one that was deleted before.
+        """
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(
+                "UPDATE assets SET deleted = now() WHERE key = %s AND owner = %s AND deleted IS NULL", [key, owner]
+            )
+        if not cursor.rowcount:
+            raise AssetNotFound("no asset with this key belongs to you")
 
     async def secret(self, name: str, fresh: bytes) -> bytes:
         """The secret of this name that all replicas share; `fresh` becomes it if there is none."""
@@ -151,40 +180,46 @@ class Store:
         if row["attempt"]:
             query = "SELECT * FROM attempts WHERE job_id = %s ORDER BY number"
             attempts = await fetch_all(connection, query, [row["id"]])
-        return records.job(row, attempts)
+        job = records.job(row, attempts)
+        if row["webhook_url"]:
+            job.webhook.CopyFrom(await delivery(connection, row))
+        return job
 
 
-async def _earlier(connection: Connection, owner: str, submission: Submission, job_id: str) -> str | None:
-    """The job that this key already stands for; None if it stands for `job_id` from now on.
-
-    Two that come together: the second waits here for the first one's commit.
-    """
-    if not submission.key:
-        return None
-    cursor = await connection.execute(
-        "INSERT INTO idempotency AS kept (owner, key, request, job_id) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (owner, key) DO UPDATE SET key = kept.key RETURNING request, job_id",
-        [owner, submission.key, submission.digest, job_id],
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    if row["request"] != submission.digest:
-        raise IdempotencyConflict("idempotency_key: was used for another request within the last 24 hours")
-    return None if row["job_id"] == job_id else str(row["job_id"])
+SUBMIT = f"SELECT * FROM submit_job({', '.join(['%s'] * 24)})"
 
 
-async def _insert(connection: Connection, job_id: str, owner: str, plan: Plan, interactive: bool) -> None:
+def _values(submission: Submission, job_id: str) -> list[object]:
+    """The arguments of submit_job."""
+    plan, cost, limits = submission.plan, submission.cost, submission.limits
     decisions = edge_pb2.Job(decisions=plan.decisions).SerializeToString()
     if not isinstance(plan.job, chat_pb2.ChatRequest):
-        plan.job.id, plan.job.user_id = job_id, owner
-    await connection.execute(
-        "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
-        " VALUES (%s, %s, %s, %s, %s, 'queued', %s, %s, now() + %s * interval '1 second')",
-        [job_id, owner, plan.type_name, plan.worker_type, interactive, plan.job.SerializeToString(), decisions,
-         plan.deadline_seconds],
-    )  # fmt: skip
-    await append(connection, job_id, edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED))
-    await connection.execute("SELECT pg_notify(%s, %s)", [NEW, plan.worker_type])
+        plan.job.id, plan.job.user_id = job_id, submission.owner
+    webhook = (plan.webhook.url, plan.webhook.on_start) if plan.webhook else (None, False)
+    return [
+        job_id, submission.owner, plan.type_name, plan.worker_type, submission.interactive,
+        plan.job.SerializeToString(), decisions, plan.deadline_seconds, plan.priority, cost.kind, cost.seconds,
+        cost.spread, cost.samples, list(plan.needs), plan.credits, *webhook, submission.retry_of or None,
+        submission.key, submission.digest, QUEUED, limits.of_user, limits.of_type, limits.of_all,
+    ]  # fmt: skip
+
+
+def _refusal(error: psycopg.Error, submission: Submission) -> Exception:
+    """What submit_job refused, as an error for the caller; anything else stays what it is."""
+    if error.sqlstate == KEY_IN_USE:
+        return IdempotencyConflict("idempotency_key: was used for another request within the last 24 hours")
+    if error.sqlstate != QUEUE_FULL:
+        return error
+    whose, limit, used = (error.diag.message_detail or "").split()
+    names = {
+        "user": "max_queued: you may have {limit} jobs queued and have {used}",
+        "type": f"max_queued_by_type: you may have {{limit}} jobs of type {submission.plan.type_name} queued"
+        " and have {used}",
+        "turns": "max_turns: you may have {limit} chat turns at once and have {used}",
+        "all": f"max_queued_by_all: {{limit}} {submission.plan.worker_type} jobs may be queued in all and {{used}} are",
+    }
+    message = names[whose].format(limit=limit, used=used)
+    return QueueFull(f"{message}; come back when some have started", message.partition(":")[0])
 
 
 def _not_found(job_id: str) -> JobNotFound:

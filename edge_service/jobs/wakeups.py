@@ -1,20 +1,25 @@
-"""Who is waiting for which change. One listening connection per process, however many wait.
+"""Who is waiting for which change. One listening and one telling connection per process, however many wait.
 
-After a lost connection everything is woken once: a notification may have been missed, and reading twice costs little.
+A notification is a hint, the tables are the truth: it is sent after the commit of what it tells, wakes this process at
+once and the other replicas a moment later. In the transaction itself it would make all commits wait for each other. One
+may be lost in a crash, so whoever waits also looks by himself now and then; after a lost connection all are woken.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import psycopg
 
-from edge_service.jobs.statements import CHANGED, NEW, STOPPED
+# Channels; the payload is a job id, or a worker type for NEW.
+NEW, CHANGED, STOPPED = "atelier_new", "atelier_changed", "atelier_stopped"
 
 log = logging.getLogger(__name__)
 RECONNECT_SECONDS = 0.5
+# PostgreSQL refuses what it cannot hold in its queue; what is pending beyond this is forgotten, and everyone looks.
+MOST_PENDING = 10_000
 
 
 class Wakeups:
@@ -22,15 +27,20 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
-        self._task: asyncio.Task[None] | None = None
+        self._hearing: dict[str, set[Callable[[str], None]]] = defaultdict(set)
+        self._pending: dict[tuple[str, str], None] = {}
+        self._told = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        # Our own notifications come back to us: everyone here has been woken already.
+        self._telling_pid = 0
 
     def start(self, url: str) -> None:
-        self._task = asyncio.create_task(self._listen(url))
+        self._tasks = [asyncio.create_task(_ever(loop, url)) for loop in (self._listen, self._broadcast)]
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @contextlib.contextmanager
     def on(self, channel: str, payload: str) -> Iterator[asyncio.Event]:
@@ -45,26 +55,73 @@ class Wakeups:
             if not waiting:
                 del self._waiting[channel, payload]
 
-    async def _listen(self, url: str) -> None:
-        while True:
-            try:
-                await self._relay(url)
-            except (psycopg.Error, OSError) as error:
-                log.warning("lost the listening connection", extra={"error": type(error).__name__})
-            self._wake_all()
-            await asyncio.sleep(RECONNECT_SECONDS)
+    @contextlib.contextmanager
+    def hearing(self, channel: str, hear: Callable[[str], None]) -> Iterator[None]:
+        """Calls `hear` with the payload of every notification, and with "" when any of them may have been missed."""
+        self._hearing[channel].add(hear)
+        try:
+            yield
+        finally:
+            self._hearing[channel].discard(hear)
 
-    async def _relay(self, url: str) -> None:
+    def tell(self, channel: str, payload: str) -> None:
+        """Wakes those who wait, here and in the other replicas. Call it after the commit."""
+        self._wake(channel, payload)
+        if len(self._pending) < MOST_PENDING:
+            self._pending[channel, payload] = None
+        self._told.set()
+
+    async def _broadcast(self, url: str) -> None:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            for channel in (NEW, CHANGED, STOPPED):
-                await connection.execute(f"LISTEN {channel}".encode())
+            self._telling_pid = connection.info.backend_pid
+            while True:
+                await self._told.wait()
+                self._told.clear()
+                batch, self._pending = self._pending, {}
+                try:
+                    await connection.execute(
+                        "SELECT pg_notify(channel, payload)"
+                        " FROM unnest(%s::text[], %s::text[]) AS told(channel, payload)",
+                        [[channel for channel, _ in batch], [payload for _, payload in batch]],
+                    )
+                except BaseException:
+                    self._pending |= batch
+                    self._told.set()
+                    raise
+
+    async def _listen(self, url: str) -> None:
+        try:
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+                for channel in (NEW, CHANGED, STOPPED):
+                    await connection.execute(f"LISTEN {channel}".encode())
+                self._wake_all()
+                async for notice in connection.notifies():
+                    if notice.pid != self._telling_pid:
+                        self._wake(notice.channel, notice.payload)
+        finally:
             self._wake_all()
-            async for notice in connection.notifies():
-                for payload in (notice.payload, ""):
-                    for event in self._waiting.get((notice.channel, payload), ()):
-                        event.set()
+
+    def _wake(self, channel: str, payload: str) -> None:
+        for wanted in (payload, ""):
+            for event in self._waiting.get((channel, wanted), ()):
+                event.set()
+        for hear in self._hearing.get(channel, ()):
+            hear(payload)
 
     def _wake_all(self) -> None:
         for events in self._waiting.values():
             for event in events:
                 event.set()
+        for hearing in self._hearing.values():
+            for hear in hearing:
+                hear("")
+
+
+async def _ever(loop: Callable[[str], Awaitable[None]], url: str) -> None:
+    """Starts a loop again whenever its connection is lost."""
+    while True:
+        try:
+            await loop(url)
+        except (psycopg.Error, OSError) as error:
+            log.warning("lost the connection for notifications", extra={"error": type(error).__name__})
+        await asyncio.sleep(RECONNECT_SECONDS)

@@ -22,6 +22,7 @@ TOKEN = "the-developer-token"
 JOB_ID = "sdxl_image_high_1734567890_abc123"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(400_000)
 KEY = f"developer/{JOB_ID}/image_0.png"
+WEBHOOK_SECRET = "5ec2e7" * 10
 ANSWER = ("Blue ", "light ", "scatters.")
 
 
@@ -44,6 +45,12 @@ class Script:
     """Raised by the next calls of SubmitJob, one each."""
     breaks: list[tuple[int, grpc.StatusCode]] = field(default_factory=list)
     """Where the next watches break: after the event with this sequence number, with this code and no details."""
+    places: list[edge_pb2.QueueUpdate] = field(default_factory=list)
+    """What a watch is told after its first event."""
+    hold_places: threading.Event | None = None
+    """What the watch waits for after them."""
+    attempts_failed: list[edge_pb2.Retry] = field(default_factory=list)
+    """Attempts that fail before the one that does not."""
     bytes: bytes = PNG
     hold: threading.Event | None = None
     """What the watch waits for before the last event."""
@@ -52,6 +59,9 @@ class Script:
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
     watched: list[int] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    retried: list[edge_pb2.RetryJobRequest] = field(default_factory=list)
+    listed: list[edge_pb2.Job] | None = None
+    """What ListJobs answers, if not with jobs by number."""
     arrived: threading.Event = field(default_factory=threading.Event)
     """Set when a job was submitted."""
     abandoned: threading.Event = field(default_factory=threading.Event)
@@ -59,7 +69,8 @@ class Script:
 
     def job(self) -> edge_pb2.Job:
         """The job in its final state."""
-        job = edge_pb2.Job(id=JOB_ID, type="sdxl_image_high", user_id="developer", last_sequence=self.steps + 3)
+        last = self.steps + 3 + len(self.attempts_failed)
+        job = edge_pb2.Job(id=JOB_ID, type="sdxl_image_high", user_id="developer", last_sequence=last)
         job.status = job_pb2.JOB_STATUS_FAILED if self.failure else job_pb2.JOB_STATUS_COMPLETED
         if self.failure:
             job.error.reason = reason(self.failure)
@@ -72,8 +83,9 @@ class Script:
         return job
 
     def events(self) -> list[edge_pb2.JobEvent]:
-        """Queued, processing, one progress for each step, the end."""
+        """Queued, the attempts that fail, processing, one progress for each step, the end."""
         events = [edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED)]
+        events += [edge_pb2.JobEvent(retry=failed) for failed in self.attempts_failed]
         events.append(edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_PROCESSING))
         for step in range(1, self.steps + 1):
             progress = job_pb2.Progress(phase=job_pb2.PHASE_DENOISING, step=step, total_steps=self.steps)
@@ -101,6 +113,7 @@ class ScriptedEdge(
     edge_pb2_grpc.ChatServiceServicer,
     edge_pb2_grpc.AssetServiceServicer,
     edge_pb2_grpc.CatalogServiceServicer,
+    edge_pb2_grpc.AccountServiceServicer,
     edge_pb2_grpc.FleetServiceServicer,
 ):
     """Serves a script on a free port."""
@@ -108,7 +121,7 @@ class ScriptedEdge(
     def __init__(self, script: Script) -> None:
         self.script = script
         self._server = grpc.server(futures.ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
-        for name in ("Job", "Chat", "Asset", "Catalog", "Fleet"):
+        for name in ("Job", "Chat", "Asset", "Catalog", "Account", "Fleet"):
             getattr(edge_pb2_grpc, f"add_{name}ServiceServicer_to_server")(self, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
@@ -135,6 +148,8 @@ class ScriptedEdge(
 
     def ListJobs(self, request, context):
         self._let_in(context)
+        if self.script.listed is not None:
+            return edge_pb2.ListJobsResponse(jobs=self.script.listed)
         start = int(request.page_token or 0)
         jobs = [edge_pb2.Job(id=f"job_{number}", type="chat", status=1) for number in range(start, 150)]
         page = jobs[: request.page_size]
@@ -147,16 +162,32 @@ class ScriptedEdge(
         self.script.cancelled.append(request.job_id)
         return edge_pb2.CancelJobResponse(job=edge_pb2.Job(id=request.job_id, status=job_pb2.JOB_STATUS_CANCELLED))
 
+    def RetryJob(self, request, context):
+        self._let_in(context)
+        if self.script.refusals:
+            refuse(context, self.script.refusals.pop(0))
+        self.script.retried.append(request)
+        job = queued()
+        job.retry_of = request.job_id
+        return edge_pb2.RetryJobResponse(job=job)
+
     def WatchJob(self, request, context) -> Iterator[edge_pb2.WatchJobResponse]:
         self._let_in(context)
         self._find(request.job_id, context)
         self.script.watched.append(request.after_sequence)
         breaks = self.script.breaks.pop(0) if self.script.breaks else None
+        if request.after_sequence >= len(self.script.events()):
+            return
         yield edge_pb2.WatchJobResponse(heartbeat=edge_pb2.Heartbeat())
         for event in self.script.events()[request.after_sequence :]:
             if event.HasField("ended") and self.script.hold:
                 self.script.hold.wait(20)
             yield edge_pb2.WatchJobResponse(event=event)
+            if event.sequence == 1:
+                for place in self.script.places:
+                    yield edge_pb2.WatchJobResponse(queue=place)
+                if self.script.hold_places:
+                    self.script.hold_places.wait(20)
             if breaks and breaks[0] == event.sequence:
                 if breaks[1] is grpc.StatusCode.OK:
                     return
@@ -190,6 +221,10 @@ class ScriptedEdge(
         steps = edge_pb2.Parameter(field="config.steps", type="uint32", default="25", minimum=10, maximum=50)
         entry = edge_pb2.JobTypeEntry(name="sdxl_image_high", worker_type="sdxl", available=True, parameters=[steps])
         return edge_pb2.GetCatalogResponse(job_types=[entry], models=[worker_pb2.Model(name="lustify_sdxl")])
+
+    def GetWebhookSecret(self, request, context):
+        self._let_in(context)
+        return edge_pb2.GetWebhookSecretResponse(secret=WEBHOOK_SECRET)
 
     def ListWorkers(self, request, context):
         self._let_in(context)

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,8 +13,20 @@ import atelier
 from atelier import errors, watching
 from atelier.client import AsyncClient
 from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge
+
+
+def estimate_of(seconds: int) -> edge_pb2.Estimate:
+    """Starts so many seconds from now, between a half and three times that, and takes 20 seconds."""
+    now, estimate = int(time.time()), edge_pb2.Estimate(samples=12)
+    for name, begin in (("start", 0), ("finish", 20)):
+        getattr(estimate, name).seconds = now + begin + seconds
+        getattr(estimate, f"{name}_earliest").seconds = now + begin + seconds // 2
+        getattr(estimate, f"{name}_latest").seconds = now + begin + 3 * seconds
+    return estimate
 
 
 @pytest.fixture
@@ -114,6 +127,73 @@ async def test_a_broken_watch_goes_on_without_gap_or_double(
 
 async def test_a_watch_begins_after_the_sequence_asked_for(client: AsyncClient) -> None:
     assert [event.sequence async for event in client.watch(JOB_ID, after=5)] == [6, 7]
+
+
+async def test_a_watch_from_beyond_the_end_is_over_at_once(client: AsyncClient) -> None:
+    assert [event async for event in client.watch(JOB_ID, after=7)] == []
+
+
+async def test_a_place_in_the_queue_is_an_event_of_the_watch_but_not_of_the_log(
+    client: AsyncClient, script: Script
+) -> None:
+    script.places = [edge_pb2.QueueUpdate(position=3, estimate=estimate_of(40)), edge_pb2.QueueUpdate(position=2)]
+    _, first, second, *rest = [event async for event in client.watch(JOB_ID)]
+    assert isinstance(first, atelier.PlaceChanged)
+    assert isinstance(second, atelier.PlaceChanged)
+    assert (first.sequence, first.position) == (1, 3)
+    assert first.estimate
+    assert first.estimate.start
+    assert first.estimate.start.earliest < first.estimate.start.time < first.estimate.start.latest
+    assert first.estimate.start.time < first.estimate.finish.time
+    assert first.estimate.samples == 12
+    assert (second.position, second.estimate) == (2, None)
+    assert [event.sequence for event in rest] == list(range(2, 8))
+
+
+async def test_an_attempt_that_failed_is_an_event_with_its_reason(client: AsyncClient, script: Script) -> None:
+    failed = edge_pb2.Retry(attempt=1)
+    failed.error.reason, failed.error.message = job_pb2.ERROR_REASON_WORKER_LOST, "the worker is gone"
+    failed.not_before.seconds = 1_700_000_000
+    script.attempts_failed = [failed]
+    event = [event async for event in client.watch(JOB_ID)][1]
+    assert isinstance(event, atelier.AttemptFailed)
+    assert isinstance(event.error, errors.WorkerLost)
+    assert (str(event.error), event.attempt, event.not_before.timestamp()) == ("the worker is gone", 1, 1_700_000_000)
+
+
+async def test_a_job_is_repeated_and_followed(client: AsyncClient, script: Script) -> None:
+    handle = client.retry(JOB_ID)
+    assert (await handle.submitted()).retry_of == JOB_ID
+    assert [image.bytes() for image in await handle] == [PNG]
+    assert [(request.job_id, len(request.idempotency_key)) for request in script.retried] == [(JOB_ID, 32)]
+
+
+async def test_repeating_a_job_is_tried_again_under_the_same_name(client: AsyncClient, script: Script) -> None:
+    script.refusals = [errors.Draining("shutting down")]
+    await client.retry(JOB_ID)
+    assert len(script.retried) == 1
+    script.refusals = [errors.JobNotEnded("it is processing")]
+    with pytest.raises(errors.JobNotEnded):
+        await client.retry(JOB_ID)
+
+
+async def test_priority_and_webhook_are_of_the_submission(client: AsyncClient, script: Script) -> None:
+    await client.image("a red fox", priority=-2, webhook="https://example.com/done", steps=25)
+    await client.video("waves", priority=0)
+    await client.submit({"type": "video_fast", "prompt": "waves"}, webhook="https://example.com/done")
+    image, video, plain = script.submitted
+    assert (image.priority, image.webhook.url) == (-2, "https://example.com/done")
+    assert image.sdxl.config.steps == 25
+    assert (video.HasField("priority"), video.HasField("webhook")) == (True, False)
+    assert (plain.HasField("priority"), plain.webhook.url) == (False, "https://example.com/done")
+
+
+async def test_a_full_queue_says_which_limit_and_when_to_come_back(client: AsyncClient, script: Script) -> None:
+    script.refusals = [errors.QueueFull("max_queued: you may have 10 jobs queued and have 10", "max_queued", 7.5)]
+    with pytest.raises(errors.QueueFull, match="you may have 10") as caught:
+        await client.image("a red fox")
+    assert (caught.value.limit, caught.value.retry_after_seconds) == ("max_queued", 7.5)
+    assert script.submitted == []
 
 
 async def test_a_watch_gives_up_when_the_edge_stays_away(

@@ -20,8 +20,10 @@ def fields(*messages: Descriptor) -> set[str]:
 def test_every_declared_option_is_a_field_of_the_contract() -> None:
     image = fields(sdxl_pb2.SdxlJob.DESCRIPTOR, sdxl_pb2.SdxlConfig.DESCRIPTOR, sdxl_pb2.SdxlSampling.DESCRIPTOR)
     video = fields(wan_pb2.WanJob.DESCRIPTOR, wan_pb2.WanConfig.DESCRIPTOR, wan_pb2.WanSampling.DESCRIPTOR)
-    assert set(requests.ImageOptions.__annotations__) <= image
-    assert set(requests.VideoOptions.__annotations__) <= video
+    submit = set(requests.SubmitOptions.__annotations__)
+    assert submit <= fields(edge_pb2.SubmitJobRequest.DESCRIPTOR)
+    assert set(requests.ImageOptions.__annotations__) - submit <= image
+    assert set(requests.VideoOptions.__annotations__) - submit <= video
     assert set(requests.ChatOptions.__annotations__) == fields(chat_pb2.ChatRequest.DESCRIPTOR) - {"messages"}
 
 
@@ -58,6 +60,18 @@ def test_nothing_of_a_file_is_stripped() -> None:
 def test_the_key_of_a_submission_is_kept() -> None:
     request = edge_pb2.SubmitJobRequest(sdxl=sdxl_pb2.SdxlJob(prompt="x"), idempotency_key="mine", priority=3)
     assert requests.submission(request) == request
+
+
+def test_options_go_before_what_the_job_itself_says() -> None:
+    plain = {"sdxl": {"prompt": "x"}, "priority": 1, "webhook": {"url": "https://a.example/", "on_start": True}}
+    request = requests.submission(plain, {"priority": -3, "webhook": "https://b.example/"})
+    assert request.priority == -3
+    assert request.webhook == edge_pb2.Webhook(url="https://b.example/", on_start=True)
+
+
+def test_an_option_of_the_wrong_kind_is_refused_by_name() -> None:
+    with pytest.raises(InvalidRequest, match="priority"):
+        requests.submission({"type": "video_fast", "prompt": "x"}, {"priority": "soon"})  # type: ignore[typeddict-item]
 
 
 def test_two_submissions_of_one_message_have_different_keys() -> None:

@@ -9,7 +9,7 @@ import grpc
 import psycopg
 import pytest
 
-from edge_service.auth import Tokens
+from edge_service.auth import Principal, Tokens
 from edge_service.config import EdgeConfig
 from edge_service.jobs.database import Database, EmbeddedPostgres
 from edge_service.service import Edge
@@ -97,7 +97,7 @@ async def started_edge(url: str, folder: Path, workers: Sequence[str] = ()) -> S
         listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=folder / "data", database_url=url,
         assets=(folder / "user-library").as_uri(), workers=",".join(workers), drain_seconds=1,
     )  # fmt: skip
-    server = Server(Edge(config, Tokens({ANN: "ann", BOB: "bob"})), config)
+    server = Server(Edge(config, Tokens({ANN: Principal("ann", "premium"), BOB: Principal("bob", "premium")})), config)
     await server.start()
     return server
 

@@ -5,9 +5,11 @@ import pytest
 from edge_service.auth import Principal, Tokens, developer_token
 from shared.errors import Unauthenticated
 
+ANN = Principal("ann", "basic")
+
 
 def test_a_known_token_names_its_owner():
-    assert Tokens({"secret": "ann"}).guard("/x", {"authorization": "Bearer secret"}) == Principal("ann")
+    assert Tokens({"secret": ANN}).guard("/x", {"authorization": "Bearer secret"}) == ANN
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,7 @@ def test_a_known_token_names_its_owner():
 )
 def test_anything_else_is_refused_and_told_how(metadata, says):
     with pytest.raises(Unauthenticated, match=f"{says}.*authorization: Bearer <token>"):
-        Tokens({"secret": "ann"}).guard("/x", metadata)
+        Tokens({"secret": ANN}).guard("/x", metadata)
 
 
 def test_the_developer_token_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path):

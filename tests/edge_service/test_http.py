@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4096  # over 1 MiB: several chu
 async def url(assets: AssetStore) -> str:
     urls = AssetUrls("", assets)
     urls.secret = b"secret"
-    stored = await assets.put_all("ann", "sdxl_image_high_1_abcdef", [PNG])
+    stored = await assets.put_all("ann", "sdxl_image_high_1_abcdef", 1, [PNG])
     return (await urls.sign(stored[0].key)).url
 
 

@@ -6,7 +6,7 @@ What a cluster would give, and only that, is replaced:
 |----------------------------------------|-------------------------------------------------------------------------|
 | `0.0.0.0:50061`, to listen on          | `127.0.0.1:0`; the address is told through the service's address file   |
 | a path under a volume's mount          | the same path under a folder of the test's, one for each volume         |
-| `sdxl-0.sdxl:50061`, another pod       | the address of that pod's process, or a closed port if it does not run  |
+| `dns:///sdxl:50061`, other pods        | the address of that pod's process, or a closed port if it does not run  |
 | a key of a Secret                      | the test's value                                                        |
 | the pod's name, its CPU limit          | `sdxl-0`, and the number the manifest gives                             |
 | an image's PATH, HOME and packages     | those of the environment that runs the tests, and an empty folder       |
@@ -62,7 +62,7 @@ class Cluster:
     secrets: Mapping[str, Mapping[str, str]]
     volumes: dict[str, Path] = field(default_factory=dict)
     pods: dict[str, str] = field(default_factory=dict)
-    """`host:port` as manifests write it -> the address here."""
+    """`service:port` as manifests write it -> the address here of its only pod."""
 
     def pod(self, name: str) -> Resource:
         return pod_spec(workloads(overlay(self.name))[name])
@@ -94,7 +94,7 @@ class Cluster:
         mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
         paths = "|".join(re.escape(path) for path in sorted(mounts, reverse=True))
         text = re.sub(rf"(^|(?<=^file://))({paths})(?=/|$)", lambda path: str(self.volume(mounts[path[2]])), text)
-        return re.sub(r"\b[a-z]+-\d+\.[a-z]+:\d+", lambda pod: self.pods.get(pod[0], NOWHERE), text)
+        return re.sub(r"\bdns:///([a-z]+:\d+)", lambda service: self.pods.get(service[1], NOWHERE), text)
 
     def _value(self, pod: str, container: Resource, source: Resource) -> str:
         [(kind, reference)] = source.items()

@@ -80,7 +80,7 @@ async def test_the_pods_together_make_an_image(postgres: Running, clusters: dict
     async with contextlib.AsyncExitStack() as pods:
         sdxl = await pods.enter_async_context(running(cluster, "sdxl"))
         await sdxl.pass_probes()
-        cluster.pods[f"sdxl-0.sdxl:{SDXL_PORT}"] = await sdxl.address(SDXL_PORT)
+        cluster.pods[f"sdxl:{SDXL_PORT}"] = await sdxl.address(SDXL_PORT)
         edge = await pods.enter_async_context(running(cluster, "edge"))
         await edge.pass_probes()
         proxy = await pods.enter_async_context(running_envoy(cluster, await edge.address(EDGE_PORT)))

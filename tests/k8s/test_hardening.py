@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from edge_service.service import Edge
+from shared.server import HAND_BACK_SECONDS
 from tests.k8s.manifests import OVERLAYS, containers, examples, of_kind, overlay, pod_spec, referenced, workloads
 
 Named = tuple[str, dict[str, Any]]
@@ -97,9 +98,9 @@ def test_all_three_probes_ask_the_same_question_at_the_containers_own_port(spec:
 
 
 @named(services())
-def test_the_grace_period_is_longer_than_the_drain(spec: dict[str, Any]) -> None:
+def test_the_grace_period_is_longer_than_the_drain_and_what_is_handed_back_after_it(spec: dict[str, Any]) -> None:
     [container] = spec["containers"]
-    waits = [int(data["ATELIER_DRAIN_SECONDS"]) for data in _environment_of(container)]
+    waits = [int(data["ATELIER_DRAIN_SECONDS"]) + HAND_BACK_SECONDS for data in _environment_of(container)]
     before = sum(referenced(container.get("lifecycle", {}), "seconds"))
     assert bool(waits) == ("atelier/" in container["image"])
     assert spec["terminationGracePeriodSeconds"] > before + sum(waits)

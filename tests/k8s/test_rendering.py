@@ -1,6 +1,5 @@
 """Every overlay renders, is valid for the oldest and the newest Kubernetes we name, and refers to nothing missing."""
 
-import re
 import tomllib
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import yaml
 
 from atelier.small_models.cache import FOLDERS
+from edge_service.fleet.discovery import parse
 from tests.k8s.manifests import K8S, OVERLAYS, documents, examples, of_kind, overlay, pod_spec, referenced, workloads
 
 KUBERNETES = ["1.32", "1.37"]
@@ -85,16 +85,17 @@ def test_every_service_finds_the_port_and_the_pods_it_names(name: str) -> None:
 
 
 @every_overlay
-def test_the_edge_is_told_every_worker_by_its_name(name: str) -> None:
+def test_the_edge_finds_every_pod_of_every_worker_by_the_name_of_its_service(name: str) -> None:
     [config] = [found for key, found in of_kind(overlay(name), "ConfigMap").items() if key.startswith("edge-config")]
-    services = of_kind(overlay(name), "Service")
-    for address in config["data"]["ATELIER_WORKERS"].split(","):
-        pod, service, port = re.fullmatch(r"([a-z]+-\d+)\.([a-z]+):(\d+)", address).groups()  # type: ignore[union-attr]
-        stateful = workloads(overlay(name))[service]
-        assert pod in {f"{service}-{ordinal}" for ordinal in range(stateful["spec"]["replicas"])}
-        assert stateful["spec"]["serviceName"] == service
-        assert services[service]["spec"]["clusterIP"] == "None"
-        assert services[service]["spec"]["ports"][0]["port"] == int(port)
+    services, told = of_kind(overlay(name), "Service"), config["data"]["ATELIER_WORKERS"]
+    addresses, names = parse(told.split(","))
+    assert (addresses, {found.host for found in names}) == ([], set(FOLDERS))
+    for found in names:
+        assert workloads(overlay(name))[found.host]["spec"]["serviceName"] == found.host
+        spec = services[found.host]["spec"]
+        assert spec["clusterIP"] == "None"  # headless: its name stands for the pods, not for one address before them
+        assert spec["publishNotReadyAddresses"]  # the edge hears from the worker itself when it is ready
+        assert spec["ports"][0]["port"] == found.port
 
 
 def test_the_local_workers_load_the_models_that_are_made_for_them() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sdxl_service.config import SdxlConfig
 from sdxl_service.seam import ImageRequest, Pictures, Report
 from sdxl_service.servicer import sdxl_worker
-from shared import errors, validation_schemas
+from shared import assets, errors, validation_schemas
 from shared.errors import CapabilityMissing, EngineFailed, InvalidRequest, OutOfMemory, from_rpc_error
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
@@ -118,6 +118,15 @@ async def test_the_stored_files_are_those_of_the_callback(channel: grpc.aio.Chan
         assert (asset.metadata.bytes, asset.metadata.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
+async def test_attempts_share_no_file(channel: grpc.aio.Channel, tmp_path: Path) -> None:
+    for attempt in (0, 2):
+        asked = request()
+        asked.attempt = attempt
+        await events(sdxl_pb2_grpc.SdxlServiceStub(channel).Generate(asked))
+    folders = {key.rpartition("/")[0] for key in files_under(tmp_path / "user-library")}
+    assert folders == {f"user123/{JOB['id']}", f"user123/{JOB['id']}.2"}
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
@@ -144,11 +153,11 @@ async def test_compel_that_is_off_is_no_ability(channel: grpc.aio.Channel) -> No
     ("resolution", "says"),
     [
         ("100x64", "both sides must be multiples of 8, got 100x64"),
-        ("64x60", "both sides must be multiples of 8, got 64x60"),
-        ("56x64", "both sides must be at least 64, got 56x64"),
-        ("0x0", "both sides must be at least 64, got 0x0"),
+        ("64x68", "both sides must be multiples of 8, got 64x68"),
+        ("56x64", "both sides must be 64 to 4096, without leading zeros, got '56x64'"),
+        ("0x0", "both sides must be 64 to 4096, without leading zeros, got '0x0'"),
         ("1024x1032", "width x height must be at most 1048576 pixels, got 1024x1032"),
-        ("99992x99992", "width x height must be at most 1048576 pixels, got 99992x99992"),
+        ("4096x4096", "width x height must be at most 1048576 pixels, got 4096x4096"),
     ],
 )
 async def test_a_size_the_model_cannot_make_is_refused(
@@ -204,7 +213,10 @@ async def test_too_little_memory_is_said_as_such(channel: grpc.aio.Channel, engi
     assert isinstance(await refusal(channel), OutOfMemory)
 
 
-async def test_a_store_that_cannot_be_written_is_said_as_such(channel: grpc.aio.Channel, tmp_path: Path) -> None:
+async def test_a_store_that_cannot_be_written_is_said_as_such(
+    channel: grpc.aio.Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets, "UPLOAD_WAITS", (0.01,))
     (tmp_path / "user-library/user123").write_bytes(b"in the way")
     assert isinstance(await refusal(channel), errors.StorageUnavailable)
     assert files_under(tmp_path / "user-library") == ["user123"]

@@ -2,17 +2,23 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import protovalidate
 import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from shared.errors import InvalidRequest
 from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.spec_json import from_spec_dict
 from shared.validation_schemas import ValidationConfig, check, enum_word, rules
 
@@ -67,9 +73,10 @@ def edges(rule: ValidationConfig) -> Iterator[tuple[str, Any]]:
     elif rule.type == "uint32":
         yield from number_edges(rule, lambda bound, way: int(bound) + way)
     elif rule.type == "string" and rule.maximum is not None:
-        fill = "0x" if rule.field.endswith("resolution") else ""
         most = int(rule.maximum)
-        yield from [("inside", "1" * (most - len(fill)) + fill[::-1]), ("outside", "1" * (most + 1 - len(fill)) + fill)]
+        longest = "1111x1111" if rule.field.endswith("resolution") else "1" * most
+        assert len(longest) == most
+        yield from [("inside", longest), ("outside", longest + "1")]
         if rule.minimum:
             yield from [("inside", "1" * int(rule.minimum)), ("outside", "1" * (int(rule.minimum) - 1))]
 
@@ -119,7 +126,9 @@ def test_a_bound_holds_on_both_sides(name: str, field: str, side: str, value: An
         ("sdxl_job", "config.num_images", [1, 3, 6], [0, 2, 4, 5, 7]),
         ("sdxl_job", "config.steps", [10, 50], [0, 9, 51]),
         ("sdxl_job", "config.guidance_scale", [1.0, 20.0], [0.0, 0.999, 20.001, math.nan, math.inf]),
-        ("sdxl_job", "config.resolution", ["1024x1024", "8x8"], ["", "1024", "1024X1024", "x", "axb", "1x1\n", " 8x8"]),
+        ("sdxl_job", "config.resolution", ["1024x1024", "64x4096", "4096x64"],
+         ["", "1024", "1024X1024", "x", "axb", "64x64\n", " 64x64", "63x64", "64x63", "4097x64", "64x4097", "0x0",
+          "99999x64", "99999x99999", "064x64", "64x064", "64x64x64", f"64x{'9' * 30}"]),
         ("sdxl_job", "config.seed", [0, 2147483647], [2147483648, 4294967295]),
         ("sdxl_job", "prompt", ["x", "x" * 1000, "界" * 1000], ["", "x" * 1001]),
         ("sdxl_job", "metadata.reference_strength", [0.0, 1.0], [-0.001, 1.001, math.nan]),
@@ -131,7 +140,7 @@ def test_a_bound_holds_on_both_sides(name: str, field: str, side: str, value: An
         ("chat_request", "temperature", [0.0, 2.0], [-0.001, 2.001, math.nan, -math.inf]),
         ("chat_request", "top_p", [0.0, 1.0], [-0.001, 1.001, math.nan]),
     ],
-)
+)  # fmt: skip
 def test_the_ranges_are_those_of_the_specification(name: str, field: str, inside: list, outside: list) -> None:
     message = valid(name)
     for value in inside:
@@ -230,6 +239,13 @@ def test_a_violation_names_the_bound_and_the_value() -> None:
         check(message)
 
 
+def test_a_violation_of_a_size_names_the_bounds_and_the_size() -> None:
+    message = valid("sdxl_job")
+    put(message, "config.resolution", "0x99999")
+    with pytest.raises(InvalidRequest, match=r"^config\.resolution: both sides must be 64 to 4096, .* got '0x99999'$"):
+        check(message)
+
+
 def test_a_violation_repeats_no_long_text() -> None:
     message = valid("sdxl_job")
     put(message, "prompt", "secret " * 1000)
@@ -250,3 +266,89 @@ def test_a_violation_repeats_no_long_text() -> None:
 )
 def test_an_enum_value_has_the_bare_word_of_the_specification(enum: str, value: str, word: str) -> None:
     assert enum_word(enum, value) == word
+
+
+REQUESTS: dict[str, Descriptor] = {
+    method.input_type.full_name: method.input_type
+    for file in (chat_pb2, edge_pb2, sdxl_pb2, wan_pb2, worker_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+MOST_BYTES = 4 * 1024 * 1024
+# The bytes of tiny items: messages that are empty, broken and sound, and numbers within and beyond any bound.
+TINY_MESSAGES = [b"", b"\x08\x63", b"\x08\x02\x12\x01x"]
+TINY_NUMBERS = [1, 2**31 - 1]
+
+
+def lists(message: Descriptor, outer: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldDescriptor]]:
+    """Yields the way to every list that a request can hold."""
+    for field in message.fields:
+        path = (*outer, field.name)
+        if field.is_repeated:
+            assert field.message_type is None or not list(lists(field.message_type)), "a list in a list: stuff it too"
+            yield path, field
+        elif field.message_type is not None:
+            yield from lists(field.message_type, path)
+
+
+def stuff(holder: Any, field: FieldDescriptor, item: Any) -> None:
+    """Fills a list with as much of one item as fits into a message."""
+    if field.message_type is not None:
+        entry = bytes([field.number << 3 | 2, len(item)]) + item
+        holder.MergeFromString(entry * (MOST_BYTES // len(entry)))
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        getattr(holder, field.name).extend([""] * (MOST_BYTES // 2))
+    else:
+        getattr(holder, field.name).extend([item] * (MOST_BYTES // (1 if item < 128 else 5)))
+
+
+STUFFED = [
+    pytest.param(request, path, field, item, id=f"{request}.{'.'.join(path)}-{item!r}")
+    for request, descriptor in REQUESTS.items()
+    for path, field in lists(descriptor)
+    for item in (TINY_MESSAGES if field.message_type is not None else TINY_NUMBERS)
+]
+
+
+def test_every_way_to_send_a_conversation_is_stuffed() -> None:
+    assert {(case.values[0], case.values[1]) for case in STUFFED} >= {
+        ("atelier.edge.v1.SubmitJobRequest", ("chat", "messages")),
+        ("atelier.edge.v1.ChatRequest", ("request", "messages")),
+        ("atelier.chat.v1.GenerateRequest", ("request", "messages")),
+    }
+
+
+@pytest.mark.parametrize(("name", "path", "field", "item"), STUFFED)
+def test_a_list_of_millions_is_refused_at_once(
+    name: str, path: tuple[str, ...], field: FieldDescriptor, item: Any
+) -> None:
+    request: Any = message_factory.GetMessageClass(REQUESTS[name])()
+    holder = request
+    for step in path[:-1]:
+        holder = getattr(holder, step)
+    stuff(holder, field, item)
+    started = time.thread_time()
+    with pytest.raises(InvalidRequest) as refused:
+        check(request)
+    assert time.thread_time() - started < 0.5
+    [violation] = refused.value.violations
+    assert (violation.field, "no more than" in violation.description) == (".".join(path), True)
+
+
+def test_the_rule_about_all_contents_does_not_read_a_list_that_is_too_long() -> None:
+    message = chat_pb2.ChatMessage(role=2, content="long" * 1000)
+    found = protovalidate.collect_violations(chat_pb2.ChatRequest(messages=[message] * 257))
+    assert [violation.proto.rule_id for violation in found] == ["repeated.max_items"]
+
+
+def test_a_message_whose_rules_give_up_is_refused_and_its_content_stays_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def give_up(message: Message) -> None:
+        raise protovalidate.EvaluationError("sentinel")
+
+    monkeypatch.setattr(protovalidate, "collect_violations", give_up)
+    with pytest.raises(InvalidRequest, match="could not be checked") as refused:
+        check(valid("chat_request"))
+    assert "sentinel" not in refused.value.message + str([vars(record) for record in caplog.records])
+    assert "could not be checked" in caplog.text

@@ -136,6 +136,14 @@ async def test_the_stored_file_is_that_of_the_callback(
     assert (asset.metadata.bytes, asset.metadata.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 
+async def test_attempts_share_no_file(channel: grpc.aio.Channel, tmp_path: Path) -> None:
+    for attempt in (0, 2):
+        asked = request()
+        asked.attempt = attempt
+        await events(wan_pb2_grpc.WanServiceStub(channel).Generate(asked))
+    assert sorted(jobs_with_files(tmp_path)) == [JOB["id"], f"{JOB['id']}.2"]
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

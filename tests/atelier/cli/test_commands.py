@@ -1,10 +1,12 @@
 """The commands that talk to an edge, against a real server at its contract."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typer.testing import CliRunner, Result
 
 from atelier.cli.app import COMMANDS, app
 from atelier.errors import OutOfMemory
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG, Script, ScriptedEdge
 
@@ -96,9 +100,83 @@ def test_a_field_that_the_edge_sets_is_not_stripped_but_refused(run: Run) -> Non
     assert "user_id: is set by the edge" in result.stderr
 
 
-def test_jobs_are_listed(run: Run) -> None:
-    assert [line.split()[-1] for line in run("jobs", "--limit", "2").stdout.splitlines()] == ["job_0", "job_1"]
+def test_jobs_are_listed_under_a_header(run: Run) -> None:
+    header, *jobs = run("jobs", "--limit", "2").stdout.splitlines()
+    assert header.split() == ["created", "status", "place", "expected", "job"]
+    assert [line.split()[-1] for line in jobs] == ["job_0", "job_1"]
     assert [job["id"] for job in lines(run("jobs", "--limit", "2", "--json"))] == ["job_0", "job_1"]
+
+
+def test_a_queued_job_is_listed_with_its_place_and_when_it_starts(run: Run, script: Script) -> None:
+    queued, running = edge_pb2.Job(id="a", queue_position=3), edge_pb2.Job(id="b")
+    queued.status, running.status = job_pb2.JOB_STATUS_QUEUED, job_pb2.JOB_STATUS_PROCESSING
+    queued.estimate.start.seconds = int(time.time()) + 41
+    running.estimate.finish.seconds = int(time.time()) + 300
+    script.listed = [queued, running]
+    _, first, second = run("jobs").stdout.splitlines()
+    assert first.split()[2:4] == ["queued", "3"]
+    assert "starts in about 4" in first
+    assert "ends in about 5 min" in second
+    assert lines(run("jobs", "--json"))[0]["estimate"]["start"]
+
+
+def test_no_jobs_need_no_header(run: Run, script: Script) -> None:
+    script.listed = []
+    assert run("jobs").stdout == "no jobs\n"
+
+
+def test_a_job_is_repeated_and_followed_like_a_new_one(run: Run, data: Path, script: Script) -> None:
+    first, *_, last = lines(run("retry", JOB_ID, "--out", "again", "--json"))
+    assert first == {"job_id": JOB_ID, "retry_of": JOB_ID}
+    assert last["saved"] == f"again/{JOB_ID}_image_0.png"
+    assert script.retried[0].job_id == JOB_ID
+    assert f"job {JOB_ID} repeats {JOB_ID}" in run("retry", JOB_ID).stdout
+
+
+@pytest.mark.parametrize("words", [("image", "a red fox"), ("video", "waves"), ("submit", "-")])
+def test_how_urgent_a_job_is_and_who_is_called_back_can_be_said(
+    run: Run, script: Script, words: tuple[str, ...]
+) -> None:
+    given = ("--priority", "-3", "--webhook", "https://example.com/done")
+    assert run(*words, *given, input='{"type": "video_fast", "prompt": "waves"}').exit_code == 0
+    assert (script.submitted[0].priority, script.submitted[0].webhook.url) == (-3, "https://example.com/done")
+
+
+def test_a_place_in_the_queue_is_told_once_and_when_it_changes(run: Run, script: Script) -> None:
+    estimate = edge_pb2.Estimate()
+    now = time.time()
+    for field, seconds in (("start", 40.5), ("start_earliest", 20.5), ("start_latest", 120.5), ("finish", 60)):
+        getattr(estimate, field).FromNanoseconds(int((now + seconds) * 1e9))
+    third = edge_pb2.QueueUpdate(position=3, estimate=estimate)
+    script.places = [third, third, edge_pb2.QueueUpdate(position=2)]
+    shown = run("watch", JOB_ID).stderr.splitlines()
+    assert shown.count("place 3 in the queue, starts in about 40 s (20 s to 2 min)") == 1
+    assert "place 2 in the queue; no worker that could run it is connected" in shown
+    told = [line["queue"] for line in lines(run("watch", JOB_ID, "--json")) if "queue" in line]
+    assert [place["position"] for place in told] == [3, 3, 2]
+    assert told[0]["estimate"]["start"]
+
+
+def test_a_terminal_shows_the_place_and_counts_down(run: Run, script: Script) -> None:
+    estimate, script.hold = edge_pb2.Estimate(), threading.Event()
+    estimate.start.FromNanoseconds(int((time.time() + 40) * 1e9))
+    estimate.start_latest.CopyFrom(estimate.start)
+    estimate.start_earliest.CopyFrom(estimate.start)
+    script.places, script.hold_places = [edge_pb2.QueueUpdate(position=3, estimate=estimate)], script.hold
+    threading.Timer(2.5, script.hold.set).start()
+    shown = run("watch", JOB_ID, env={"FORCE_COLOR": "1"}).stderr
+    assert re.findall(r"place 3 in the queue, starts in about (\d+) s", shown)[0] == "40"
+    assert "starts in about 38 s" in shown
+
+
+def test_an_attempt_that_failed_is_told_with_its_reason(run: Run, script: Script) -> None:
+    failed = edge_pb2.Retry(attempt=1)
+    failed.error.reason, failed.error.message = job_pb2.ERROR_REASON_WORKER_LOST, "the worker is gone"
+    failed.not_before.FromNanoseconds(int((time.time() + 5.5) * 1e9))
+    script.attempts_failed = [failed]
+    shown = run("watch", JOB_ID).stderr
+    assert "attempt 1 failed: the worker is gone; the next one begins in" in shown
+    assert lines(run("watch", JOB_ID, "--json"))[1]["retry"]["error"]["message"] == "the worker is gone"
 
 
 def test_a_job_is_followed_from_where_it_was_left(run: Run, data: Path) -> None:
@@ -129,6 +207,8 @@ def test_the_catalogue_shows_bounds_and_defaults(run: Run) -> None:
         (("video", "waves", "--seed", "-1"), "sampling.seed: must be 0 to"),
         (("watch", "nobody"), "no job nobody"),
         (("cancel", "nobody"), "no job nobody"),
+        (("image", "a red fox", "--priority", "11"), "priority: must be"),
+        (("image", "a red fox", "--webhook", "nowhere"), "webhook.url: "),
         (("jobs", "--status", "done"), "unknown word 'done'"),
         (("submit", "nowhere.json"), "nowhere.json: no such file"),
         (("jobs", "--edge", "127.0.0.1:1"), "no edge answers at 127.0.0.1:1"),
@@ -158,7 +238,7 @@ def test_wrong_usage_is_exit_code_2(run: Run) -> None:
     assert run("paint").exit_code == 2
 
 
-@pytest.mark.parametrize("command", [command.__name__ for command in COMMANDS])
+@pytest.mark.parametrize("command", [command.__name__.replace("_", "-") for command in COMMANDS])
 def test_every_help_teaches_with_an_example(run: Run, command: str) -> None:
     example = " ".join(run(command, "--help").stdout.partition("Example:")[2].split())
     assert f"atelier {command}" in example

@@ -1,7 +1,8 @@
 import pytest
 
-from edge_service.intake.capabilities import check_capabilities
+from edge_service.intake.capabilities import check_capabilities, needs
 from shared.errors import CapabilityMissing, InvalidRequest
+from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
@@ -66,3 +67,21 @@ def test_an_ability_the_model_has_passes():
 
 def test_without_a_connected_model_the_worker_decides():
     check_capabilities(image("99999x1"), [])
+
+
+@pytest.mark.parametrize(
+    ("job", "needed"),
+    [
+        (image(), []),
+        (image(compel_enabled=True, metadata={"reference_type": "style"}), ["compel", "reference_style"]),
+        (image(compel_enabled=True, compel_weights="(fox:1.3)"), ["compel"]),
+        (video(), []),
+        (
+            video(reference_mode="start", first_frame="https://example.com/a.png"),
+            ["reference_single", "reference_start"],
+        ),
+        (chat_pb2.ChatRequest(model=chat_pb2.CHAT_MODEL_QWEN_BASE), ["qwen_base"]),
+    ],
+)
+def test_what_a_job_needs_of_a_worker_is_told_in_the_words_workers_offer(job, needed):
+    assert needs(job) == needed

@@ -4,7 +4,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from edge_service.jobs.database import Database, EmbeddedPostgres, migrate
+from edge_service.jobs.database import Connection, Database, EmbeddedPostgres, migrate
 from shared.errors import DatabaseUnavailable
 
 
@@ -12,7 +12,7 @@ async def test_replicas_that_start_together_migrate_once(database_url: str):
     await asyncio.gather(*(migrate(database_url) for _ in range(4)))
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         rows = await (await connection.execute("SELECT name FROM migrations")).fetchall()
-    assert rows == [("0001_jobs.sql",)]
+    assert rows == [("0001_jobs.sql",), ("0002_durability.sql",)]
 
 
 async def test_a_database_that_is_not_open_yet_says_so():
@@ -24,6 +24,23 @@ async def test_a_database_that_is_not_open_yet_says_so():
 async def test_a_database_that_is_not_there_is_a_typed_error():
     with pytest.raises(DatabaseUnavailable):
         await Database().open("postgresql://127.0.0.1:1/none?connect_timeout=1")
+
+
+async def frozen_in_a_transaction(database: Database, watching: Connection) -> None:
+    async with database.transaction() as frozen:
+        await frozen.execute("SET idle_in_transaction_session_timeout = '50ms'")
+        await frozen.execute("UPDATE secrets SET value = 'held'")
+        await watching.execute("UPDATE secrets SET value = 'free'")
+        await frozen.execute("SELECT 1")
+
+
+async def test_a_frozen_replica_holds_no_lock_for_long(database: Database):
+    async with database.connection() as watching:
+        await watching.execute("INSERT INTO secrets VALUES ('a', '')")
+        with pytest.raises(DatabaseUnavailable):
+            await frozen_in_a_transaction(database, watching)
+        shown = await (await watching.execute("SHOW idle_in_transaction_session_timeout")).fetchone()
+    assert shown == {"idle_in_transaction_session_timeout": "5s"}
 
 
 async def test_the_database_itself_refuses_a_state_that_is_none(database: Database):

@@ -1,57 +1,112 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
 
-from edge_service.jobs.statements import CHANGED, STOPPED
-from edge_service.jobs.wakeups import Wakeups
+from edge_service.jobs.wakeups import CHANGED, NEW, STOPPED, Wakeups
+
+
+async def started(url: str, stack: contextlib.AsyncExitStack) -> Wakeups:
+    wakeups = Wakeups()
+    with wakeups.on(CHANGED, "started") as listening:
+        wakeups.start(url)
+        stack.push_async_callback(wakeups.close)
+        await asyncio.wait_for(listening.wait(), 5)
+    return wakeups
 
 
 @pytest.fixture
-async def wakeups(database_url: str) -> AsyncIterator[Wakeups]:
-    wakeups = Wakeups()
-    with wakeups.on(CHANGED, "started") as listening:
-        wakeups.start(database_url)
-        await asyncio.wait_for(listening.wait(), 5)
-    yield wakeups
-    await wakeups.close()
+async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
+    async with contextlib.AsyncExitStack() as opened:
+        yield opened
 
 
-async def notify(url: str, channel: str, payload: str) -> None:
+@pytest.fixture
+async def here(database_url: str, stack: contextlib.AsyncExitStack) -> Wakeups:
+    return await started(database_url, stack)
+
+
+@pytest.fixture
+async def there(database_url: str, stack: contextlib.AsyncExitStack) -> Wakeups:
+    return await started(database_url, stack)
+
+
+async def cut_connections(url: str) -> None:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute("SELECT pg_notify(%s, %s)", [channel, payload])
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
-async def test_only_who_waits_for_a_payload_is_woken(wakeups: Wakeups, database_url: str):
-    with wakeups.on(CHANGED, "a") as a, wakeups.on(CHANGED, "b") as b, wakeups.on(STOPPED, "a") as other:
-        await notify(database_url, CHANGED, "a")
+async def test_who_waits_here_is_woken_at_once(here: Wakeups):
+    with here.on(CHANGED, "a") as event:
+        here.tell(CHANGED, "a")
+        assert event.is_set()
+
+
+async def test_another_replica_hears_of_it(here: Wakeups, there: Wakeups):
+    with there.on(CHANGED, "a") as event:
+        here.tell(CHANGED, "a")
+        await asyncio.wait_for(event.wait(), 5)
+
+
+async def test_what_one_tells_does_not_come_back(here: Wakeups, there: Wakeups):
+    with here.on(CHANGED, "a") as mine, there.on(NEW, "last") as last:
+        here.tell(CHANGED, "a")
+        mine.clear()
+        here.tell(NEW, "last")
+        await asyncio.wait_for(last.wait(), 5)
+        assert not mine.is_set()
+
+
+async def test_only_who_waits_for_a_payload_is_woken(here: Wakeups, there: Wakeups):
+    with there.on(CHANGED, "a") as a, there.on(CHANGED, "b") as b, there.on(STOPPED, "a") as other:
+        here.tell(CHANGED, "a")
         await asyncio.wait_for(a.wait(), 5)
         assert not b.is_set()
         assert not other.is_set()
 
 
-async def test_the_empty_payload_hears_all_of_a_channel(wakeups: Wakeups, database_url: str):
-    with wakeups.on(STOPPED, "") as any_job:
-        await notify(database_url, STOPPED, "a")
+async def test_the_empty_payload_hears_all_of_a_channel(here: Wakeups, there: Wakeups):
+    with there.on(STOPPED, "") as any_job:
+        here.tell(STOPPED, "a")
         await asyncio.wait_for(any_job.wait(), 5)
 
 
-async def test_after_a_lost_connection_everyone_is_woken_and_listening_goes_on(wakeups: Wakeups, database_url: str):
-    with wakeups.on(CHANGED, "a") as event:
-        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-            await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+async def test_what_is_told_again_while_it_is_being_sent_is_sent_again(here: Wakeups, there: Wakeups):
+    with there.on(CHANGED, "a") as event:
+        for _ in range(50):
+            event.clear()
+            here.tell(CHANGED, "a")
+            await asyncio.wait_for(event.wait(), 5)
+
+
+async def test_after_a_lost_connection_everyone_is_woken_and_hears_again(
+    here: Wakeups, there: Wakeups, database_url: str
+):
+    with there.on(CHANGED, "a") as event:
+        await cut_connections(database_url)
         await asyncio.wait_for(event.wait(), 5)
         event.clear()
-        while not event.is_set():  # until it listens again
-            await notify(database_url, CHANGED, "a")
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            while not event.is_set():  # until both are connected again
+                here.tell(CHANGED, "a")
+                await asyncio.sleep(0.05)
 
 
-async def test_those_who_leave_are_forgotten(wakeups: Wakeups):
-    with wakeups.on(CHANGED, "a"):
+async def test_what_could_not_be_sent_is_sent_once_the_connection_is_back(
+    here: Wakeups, there: Wakeups, database_url: str
+):
+    await cut_connections(database_url)
+    with there.on(CHANGED, "once") as event:
+        here.tell(CHANGED, "once")
+        await asyncio.wait_for(event.wait(), 10)
+
+
+async def test_those_who_leave_are_forgotten(here: Wakeups):
+    with here.on(CHANGED, "a"):
         pass
-    assert not wakeups._waiting
+    assert not here._waiting

@@ -26,7 +26,7 @@ from shared.pb.atelier.job.v1 import job_pb2 as atelier_dot_job_dot_v1_dot_job__
 from shared.pb.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61telier/chat/v1/chat.proto\x12\x0f\x61telier.chat.v1\x1a\x18\x61telier/job/v1/job.proto\x1a\x1b\x62uf/validate/validate.proto\"\xb9\x03\n\x0fGenerateRequest\x12\x30\n\x06job_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x10\x01\x18\x80\x01\x32\x14^[a-z0-9][a-z0-9_]*$\x12:\n\x07user_id\x18\x02 \x01(\tB)\xbaH&r$\x10\x01\x18\x80\x01\x32\x1d^[A-Za-z0-9][A-Za-z0-9._@-]*$\x12\x35\n\x07request\x18\x03 \x01(\x0b\x32\x1c.atelier.chat.v1.ChatRequestB\x06\xbaH\x03\xc8\x01\x01:\x80\x02\xbaH\xfc\x01\x1a\xf9\x01\n\x19generate.request_complete\x12Nrequest: max_tokens, temperature, top_p and model are all required by a worker\x1a\x8b\x01!has(this.request) || (has(this.request.max_tokens) && has(this.request.temperature) && has(this.request.top_p) && this.request.model != 0)\"\xb0\x01\n\x10GenerateResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.atelier.job.v1.ProgressH\x00\x12+\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x1a.atelier.chat.v1.ChatDeltaH\x00\x12\x31\n\x08\x63\x61llback\x18\x03 \x01(\x0b\x32\x1d.atelier.chat.v1.ChatCallbackH\x00\x42\x0e\n\x05\x65vent\x12\x05\xbaH\x02\x08\x01\")\n\tChatDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x01(\r\"\xf1\x03\n\x0b\x43hatRequest\x12;\n\x08messages\x18\x01 \x03(\x0b\x32\x1c.atelier.chat.v1.ChatMessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12#\n\nmax_tokens\x18\x02 \x01(\rB\n\xbaH\x07*\x05\x18\x80\x10(dH\x00\x88\x01\x01\x12\x33\n\x0btemperature\x18\x03 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x01\x88\x01\x01\x12-\n\x05top_p\x18\x04 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x02\x88\x01\x01\x12\x33\n\x05model\x18\x05 \x01(\x0e\x32\x1a.atelier.chat.v1.ChatModelB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x15\n\x08sfw_mode\x18\x06 \x01(\x08H\x03\x88\x01\x01:\x99\x01\xbaH\x95\x01\x1a\x92\x01\n\x13\x63hat_request.length\x12\x41messages: all contents together must be at most 262144 characters\x1a\x38size(this.messages.map(m, m.content).join(\'\')) <= 262144B\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x0b\n\t_sfw_mode\"`\n\x0b\x43hatMessage\x12\x33\n\x04role\x18\x01 \x01(\x0e\x32\x19.atelier.chat.v1.ChatRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\x07\x63ontent\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x02\"\xea\x01\n\x0c\x43hatCallback\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.atelier.job.v1.JobStatus\x12*\n\x06\x61ssets\x18\x04 \x03(\x0b\x32\x1a.atelier.chat.v1.ChatAsset\x12\x37\n\x08metadata\x18\x05 \x01(\x0b\x32%.atelier.chat.v1.ChatCallbackMetadata\x12\'\n\x05\x65rror\x18\x64 \x01(\x0b\x32\x18.atelier.job.v1.JobError\"{\n\tChatAsset\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.atelier.job.v1.AssetType\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x34\n\x08metadata\x18\x03 \x01(\x0b\x32\".atelier.chat.v1.ChatAssetMetadata\"\xa5\x02\n\x11\x43hatAssetMetadata\x12\x1d\n\x10tokens_generated\x18\x01 \x01(\rH\x00\x88\x01\x01\x12.\n\nmodel_used\x18\x02 \x01(\x0e\x32\x1a.atelier.chat.v1.ChatModel\x12\x1c\n\x0fgeneration_time\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nmodel_name\x18\x64 \x01(\t\x12\x38\n\rfinish_reason\x18\x65 \x01(\x0e\x32!.atelier.chat.v1.ChatFinishReason\x12\x1a\n\rprompt_tokens\x18\x66 \x01(\rH\x02\x88\x01\x01\x42\x13\n\x11_tokens_generatedB\x12\n\x10_generation_timeB\x10\n\x0e_prompt_tokens\"\x8a\x02\n\x14\x43hatCallbackMetadata\x12>\n\x10\x65nhancement_type\x18\x01 \x01(\x0e\x32$.atelier.chat.v1.ChatEnhancementType\x12\x15\n\x08sfw_mode\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x1f\n\x12system_prompt_used\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x1c\n\x0fprocessing_time\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tvram_used\x18\x05 \x01(\rH\x03\x88\x01\x01\x42\x0b\n\t_sfw_modeB\x15\n\x13_system_prompt_usedB\x12\n\x10_processing_timeB\x0c\n\n_vram_used*_\n\tChatModel\x12\x1a\n\x16\x43HAT_MODEL_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43HAT_MODEL_QWEN_INSTRUCT\x10\x01\x12\x18\n\x14\x43HAT_MODEL_QWEN_BASE\x10\x02*h\n\x08\x43hatRole\x12\x19\n\x15\x43HAT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_ROLE_SYSTEM\x10\x01\x12\x12\n\x0e\x43HAT_ROLE_USER\x10\x02\x12\x17\n\x13\x43HAT_ROLE_ASSISTANT\x10\x03*\xa0\x01\n\x13\x43hatEnhancementType\x12%\n!CHAT_ENHANCEMENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43HAT_ENHANCEMENT_TYPE_NONE\x10\x01\x12\x1e\n\x1a\x43HAT_ENHANCEMENT_TYPE_BASE\x10\x02\x12\"\n\x1e\x43HAT_ENHANCEMENT_TYPE_INSTRUCT\x10\x03*r\n\x10\x43hatFinishReason\x12\"\n\x1e\x43HAT_FINISH_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43HAT_FINISH_REASON_STOP\x10\x01\x12\x1d\n\x19\x43HAT_FINISH_REASON_LENGTH\x10\x02\x32`\n\x0b\x43hatService\x12Q\n\x08Generate\x12 .atelier.chat.v1.GenerateRequest\x1a!.atelier.chat.v1.GenerateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61telier/chat/v1/chat.proto\x12\x0f\x61telier.chat.v1\x1a\x18\x61telier/job/v1/job.proto\x1a\x1b\x62uf/validate/validate.proto\"\xca\x03\n\x0fGenerateRequest\x12\x30\n\x06job_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x10\x01\x18\x80\x01\x32\x14^[a-z0-9][a-z0-9_]*$\x12:\n\x07user_id\x18\x02 \x01(\tB)\xbaH&r$\x10\x01\x18\x80\x01\x32\x1d^[A-Za-z0-9][A-Za-z0-9._@-]*$\x12\x35\n\x07request\x18\x03 \x01(\x0b\x32\x1c.atelier.chat.v1.ChatRequestB\x06\xbaH\x03\xc8\x01\x01\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r:\x80\x02\xbaH\xfc\x01\x1a\xf9\x01\n\x19generate.request_complete\x12Nrequest: max_tokens, temperature, top_p and model are all required by a worker\x1a\x8b\x01!has(this.request) || (has(this.request.max_tokens) && has(this.request.temperature) && has(this.request.top_p) && this.request.model != 0)\"\xb0\x01\n\x10GenerateResponse\x12,\n\x08progress\x18\x01 \x01(\x0b\x32\x18.atelier.job.v1.ProgressH\x00\x12+\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x1a.atelier.chat.v1.ChatDeltaH\x00\x12\x31\n\x08\x63\x61llback\x18\x03 \x01(\x0b\x32\x1d.atelier.chat.v1.ChatCallbackH\x00\x42\x0e\n\x05\x65vent\x12\x05\xbaH\x02\x08\x01\")\n\tChatDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x01(\r\"\x8e\x04\n\x0b\x43hatRequest\x12;\n\x08messages\x18\x01 \x03(\x0b\x32\x1c.atelier.chat.v1.ChatMessageB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12#\n\nmax_tokens\x18\x02 \x01(\rB\n\xbaH\x07*\x05\x18\x80\x10(dH\x00\x88\x01\x01\x12\x33\n\x0btemperature\x18\x03 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x01\x88\x01\x01\x12-\n\x05top_p\x18\x04 \x01(\x01\x42\x19\xbaH\x16\x12\x14\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x02\x88\x01\x01\x12\x33\n\x05model\x18\x05 \x01(\x0e\x32\x1a.atelier.chat.v1.ChatModelB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x15\n\x08sfw_mode\x18\x06 \x01(\x08H\x03\x88\x01\x01:\xb6\x01\xbaH\xb2\x01\x1a\xaf\x01\n\x13\x63hat_request.length\x12\x41messages: all contents together must be at most 262144 characters\x1aUsize(this.messages) > 256 || size(this.messages.map(m, m.content).join(\'\')) <= 262144B\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x0b\n\t_sfw_mode\"`\n\x0b\x43hatMessage\x12\x33\n\x04role\x18\x01 \x01(\x0e\x32\x19.atelier.chat.v1.ChatRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\x07\x63ontent\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x02\"\xea\x01\n\x0c\x43hatCallback\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0e\x32\x19.atelier.job.v1.JobStatus\x12*\n\x06\x61ssets\x18\x04 \x03(\x0b\x32\x1a.atelier.chat.v1.ChatAsset\x12\x37\n\x08metadata\x18\x05 \x01(\x0b\x32%.atelier.chat.v1.ChatCallbackMetadata\x12\'\n\x05\x65rror\x18\x64 \x01(\x0b\x32\x18.atelier.job.v1.JobError\"{\n\tChatAsset\x12\'\n\x04type\x18\x01 \x01(\x0e\x32\x19.atelier.job.v1.AssetType\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\x12\x34\n\x08metadata\x18\x03 \x01(\x0b\x32\".atelier.chat.v1.ChatAssetMetadata\"\xa5\x02\n\x11\x43hatAssetMetadata\x12\x1d\n\x10tokens_generated\x18\x01 \x01(\rH\x00\x88\x01\x01\x12.\n\nmodel_used\x18\x02 \x01(\x0e\x32\x1a.atelier.chat.v1.ChatModel\x12\x1c\n\x0fgeneration_time\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\nmodel_name\x18\x64 \x01(\t\x12\x38\n\rfinish_reason\x18\x65 \x01(\x0e\x32!.atelier.chat.v1.ChatFinishReason\x12\x1a\n\rprompt_tokens\x18\x66 \x01(\rH\x02\x88\x01\x01\x42\x13\n\x11_tokens_generatedB\x12\n\x10_generation_timeB\x10\n\x0e_prompt_tokens\"\x8a\x02\n\x14\x43hatCallbackMetadata\x12>\n\x10\x65nhancement_type\x18\x01 \x01(\x0e\x32$.atelier.chat.v1.ChatEnhancementType\x12\x15\n\x08sfw_mode\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x1f\n\x12system_prompt_used\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x1c\n\x0fprocessing_time\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x16\n\tvram_used\x18\x05 \x01(\rH\x03\x88\x01\x01\x42\x0b\n\t_sfw_modeB\x15\n\x13_system_prompt_usedB\x12\n\x10_processing_timeB\x0c\n\n_vram_used*_\n\tChatModel\x12\x1a\n\x16\x43HAT_MODEL_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43HAT_MODEL_QWEN_INSTRUCT\x10\x01\x12\x18\n\x14\x43HAT_MODEL_QWEN_BASE\x10\x02*h\n\x08\x43hatRole\x12\x19\n\x15\x43HAT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_ROLE_SYSTEM\x10\x01\x12\x12\n\x0e\x43HAT_ROLE_USER\x10\x02\x12\x17\n\x13\x43HAT_ROLE_ASSISTANT\x10\x03*\xa0\x01\n\x13\x43hatEnhancementType\x12%\n!CHAT_ENHANCEMENT_TYPE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43HAT_ENHANCEMENT_TYPE_NONE\x10\x01\x12\x1e\n\x1a\x43HAT_ENHANCEMENT_TYPE_BASE\x10\x02\x12\"\n\x1e\x43HAT_ENHANCEMENT_TYPE_INSTRUCT\x10\x03*r\n\x10\x43hatFinishReason\x12\"\n\x1e\x43HAT_FINISH_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43HAT_FINISH_REASON_STOP\x10\x01\x12\x1d\n\x19\x43HAT_FINISH_REASON_LENGTH\x10\x02\x32`\n\x0b\x43hatService\x12Q\n\x08Generate\x12 .atelier.chat.v1.GenerateRequest\x1a!.atelier.chat.v1.GenerateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,37 +54,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATREQUEST'].fields_by_name['model']._loaded_options = None
   _globals['_CHATREQUEST'].fields_by_name['model']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_CHATREQUEST']._loaded_options = None
-  _globals['_CHATREQUEST']._serialized_options = b'\272H\225\001\032\222\001\n\023chat_request.length\022Amessages: all contents together must be at most 262144 characters\0328size(this.messages.map(m, m.content).join(\'\')) <= 262144'
+  _globals['_CHATREQUEST']._serialized_options = b'\272H\262\001\032\257\001\n\023chat_request.length\022Amessages: all contents together must be at most 262144 characters\032Usize(this.messages) > 256 || size(this.messages.map(m, m.content).join(\'\')) <= 262144'
   _globals['_CHATMESSAGE'].fields_by_name['role']._loaded_options = None
   _globals['_CHATMESSAGE'].fields_by_name['role']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_CHATMESSAGE'].fields_by_name['content']._loaded_options = None
   _globals['_CHATMESSAGE'].fields_by_name['content']._serialized_options = b'\272H\010r\006\020\001\030\200\200\002'
-  _globals['_CHATMODEL']._serialized_start=2293
-  _globals['_CHATMODEL']._serialized_end=2388
-  _globals['_CHATROLE']._serialized_start=2390
-  _globals['_CHATROLE']._serialized_end=2494
-  _globals['_CHATENHANCEMENTTYPE']._serialized_start=2497
-  _globals['_CHATENHANCEMENTTYPE']._serialized_end=2657
-  _globals['_CHATFINISHREASON']._serialized_start=2659
-  _globals['_CHATFINISHREASON']._serialized_end=2773
+  _globals['_CHATMODEL']._serialized_start=2339
+  _globals['_CHATMODEL']._serialized_end=2434
+  _globals['_CHATROLE']._serialized_start=2436
+  _globals['_CHATROLE']._serialized_end=2540
+  _globals['_CHATENHANCEMENTTYPE']._serialized_start=2543
+  _globals['_CHATENHANCEMENTTYPE']._serialized_end=2703
+  _globals['_CHATFINISHREASON']._serialized_start=2705
+  _globals['_CHATFINISHREASON']._serialized_end=2819
   _globals['_GENERATEREQUEST']._serialized_start=103
-  _globals['_GENERATEREQUEST']._serialized_end=544
-  _globals['_GENERATERESPONSE']._serialized_start=547
-  _globals['_GENERATERESPONSE']._serialized_end=723
-  _globals['_CHATDELTA']._serialized_start=725
-  _globals['_CHATDELTA']._serialized_end=766
-  _globals['_CHATREQUEST']._serialized_start=769
-  _globals['_CHATREQUEST']._serialized_end=1266
-  _globals['_CHATMESSAGE']._serialized_start=1268
-  _globals['_CHATMESSAGE']._serialized_end=1364
-  _globals['_CHATCALLBACK']._serialized_start=1367
-  _globals['_CHATCALLBACK']._serialized_end=1601
-  _globals['_CHATASSET']._serialized_start=1603
-  _globals['_CHATASSET']._serialized_end=1726
-  _globals['_CHATASSETMETADATA']._serialized_start=1729
-  _globals['_CHATASSETMETADATA']._serialized_end=2022
-  _globals['_CHATCALLBACKMETADATA']._serialized_start=2025
-  _globals['_CHATCALLBACKMETADATA']._serialized_end=2291
-  _globals['_CHATSERVICE']._serialized_start=2775
-  _globals['_CHATSERVICE']._serialized_end=2871
+  _globals['_GENERATEREQUEST']._serialized_end=561
+  _globals['_GENERATERESPONSE']._serialized_start=564
+  _globals['_GENERATERESPONSE']._serialized_end=740
+  _globals['_CHATDELTA']._serialized_start=742
+  _globals['_CHATDELTA']._serialized_end=783
+  _globals['_CHATREQUEST']._serialized_start=786
+  _globals['_CHATREQUEST']._serialized_end=1312
+  _globals['_CHATMESSAGE']._serialized_start=1314
+  _globals['_CHATMESSAGE']._serialized_end=1410
+  _globals['_CHATCALLBACK']._serialized_start=1413
+  _globals['_CHATCALLBACK']._serialized_end=1647
+  _globals['_CHATASSET']._serialized_start=1649
+  _globals['_CHATASSET']._serialized_end=1772
+  _globals['_CHATASSETMETADATA']._serialized_start=1775
+  _globals['_CHATASSETMETADATA']._serialized_end=2068
+  _globals['_CHATCALLBACKMETADATA']._serialized_start=2071
+  _globals['_CHATCALLBACKMETADATA']._serialized_end=2337
+  _globals['_CHATSERVICE']._serialized_start=2821
+  _globals['_CHATSERVICE']._serialized_end=2917
 # @@protoc_insertion_point(module_scope)

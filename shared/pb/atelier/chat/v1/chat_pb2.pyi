@@ -50,14 +50,16 @@ CHAT_FINISH_REASON_STOP: ChatFinishReason
 CHAT_FINISH_REASON_LENGTH: ChatFinishReason
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("job_id", "user_id", "request")
+    __slots__ = ("job_id", "user_id", "request", "attempt")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     user_id: str
     request: ChatRequest
-    def __init__(self, job_id: _Optional[str] = ..., user_id: _Optional[str] = ..., request: _Optional[_Union[ChatRequest, _Mapping]] = ...) -> None: ...
+    attempt: int
+    def __init__(self, job_id: _Optional[str] = ..., user_id: _Optional[str] = ..., request: _Optional[_Union[ChatRequest, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("progress", "delta", "callback")

@@ -17,6 +17,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class WebhookState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WEBHOOK_STATE_UNSPECIFIED: _ClassVar[WebhookState]
+    WEBHOOK_STATE_PENDING: _ClassVar[WebhookState]
+    WEBHOOK_STATE_DELIVERED: _ClassVar[WebhookState]
+    WEBHOOK_STATE_GIVEN_UP: _ClassVar[WebhookState]
+
 class Enhancement(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ENHANCEMENT_UNSPECIFIED: _ClassVar[Enhancement]
@@ -28,6 +35,10 @@ class ContentMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CONTENT_MODE_UNSPECIFIED: _ClassVar[ContentMode]
     CONTENT_MODE_SFW: _ClassVar[ContentMode]
     CONTENT_MODE_NSFW: _ClassVar[ContentMode]
+WEBHOOK_STATE_UNSPECIFIED: WebhookState
+WEBHOOK_STATE_PENDING: WebhookState
+WEBHOOK_STATE_DELIVERED: WebhookState
+WEBHOOK_STATE_GIVEN_UP: WebhookState
 ENHANCEMENT_UNSPECIFIED: Enhancement
 ENHANCEMENT_OFF: Enhancement
 ENHANCEMENT_ON: Enhancement
@@ -104,19 +115,47 @@ class WatchJobRequest(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., after_sequence: _Optional[int] = ...) -> None: ...
 
 class WatchJobResponse(_message.Message):
-    __slots__ = ("event", "heartbeat")
+    __slots__ = ("event", "heartbeat", "queue")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_FIELD_NUMBER: _ClassVar[int]
     event: JobEvent
     heartbeat: Heartbeat
-    def __init__(self, event: _Optional[_Union[JobEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    queue: QueueUpdate
+    def __init__(self, event: _Optional[_Union[JobEvent, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., queue: _Optional[_Union[QueueUpdate, _Mapping]] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class QueueUpdate(_message.Message):
+    __slots__ = ("position", "estimate")
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    position: int
+    estimate: Estimate
+    def __init__(self, position: _Optional[int] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ...) -> None: ...
+
+class Estimate(_message.Message):
+    __slots__ = ("start", "start_earliest", "start_latest", "finish", "finish_earliest", "finish_latest", "samples")
+    START_FIELD_NUMBER: _ClassVar[int]
+    START_EARLIEST_FIELD_NUMBER: _ClassVar[int]
+    START_LATEST_FIELD_NUMBER: _ClassVar[int]
+    FINISH_FIELD_NUMBER: _ClassVar[int]
+    FINISH_EARLIEST_FIELD_NUMBER: _ClassVar[int]
+    FINISH_LATEST_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    start: _timestamp_pb2.Timestamp
+    start_earliest: _timestamp_pb2.Timestamp
+    start_latest: _timestamp_pb2.Timestamp
+    finish: _timestamp_pb2.Timestamp
+    finish_earliest: _timestamp_pb2.Timestamp
+    finish_latest: _timestamp_pb2.Timestamp
+    samples: int
+    def __init__(self, start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_earliest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_latest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finish: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finish_earliest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finish_latest: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., samples: _Optional[int] = ...) -> None: ...
+
 class JobEvent(_message.Message):
-    __slots__ = ("sequence", "time", "status", "progress", "preview", "delta", "ended")
+    __slots__ = ("sequence", "time", "status", "progress", "preview", "delta", "ended", "retry")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +163,7 @@ class JobEvent(_message.Message):
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     DELTA_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
+    RETRY_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     time: _timestamp_pb2.Timestamp
     status: _job_pb2.JobStatus
@@ -131,7 +171,18 @@ class JobEvent(_message.Message):
     preview: _job_pb2.Preview
     delta: _chat_pb2.ChatDelta
     ended: Job
-    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., preview: _Optional[_Union[_job_pb2.Preview, _Mapping]] = ..., delta: _Optional[_Union[_chat_pb2.ChatDelta, _Mapping]] = ..., ended: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    retry: Retry
+    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., preview: _Optional[_Union[_job_pb2.Preview, _Mapping]] = ..., delta: _Optional[_Union[_chat_pb2.ChatDelta, _Mapping]] = ..., ended: _Optional[_Union[Job, _Mapping]] = ..., retry: _Optional[_Union[Retry, _Mapping]] = ...) -> None: ...
+
+class Retry(_message.Message):
+    __slots__ = ("error", "attempt", "not_before")
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    error: _job_pb2.JobError
+    attempt: int
+    not_before: _timestamp_pb2.Timestamp
+    def __init__(self, error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ..., attempt: _Optional[int] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CancelJobRequest(_message.Message):
     __slots__ = ("job_id",)
@@ -146,10 +197,12 @@ class CancelJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class RetryJobRequest(_message.Message):
-    __slots__ = ("job_id",)
+    __slots__ = ("job_id", "idempotency_key")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     job_id: str
-    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, job_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class RetryJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -265,6 +318,16 @@ class GetAccountResponse(_message.Message):
     tier: str
     def __init__(self, user_id: _Optional[str] = ..., tier: _Optional[str] = ...) -> None: ...
 
+class GetWebhookSecretRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetWebhookSecretResponse(_message.Message):
+    __slots__ = ("secret",)
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    secret: str
+    def __init__(self, secret: _Optional[str] = ...) -> None: ...
+
 class ListWorkersRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -310,14 +373,14 @@ class DrainWorkerResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "type", "user_id", "status", "queue_position", "estimated_start", "estimated_finish", "attempts", "created", "started", "ended", "deadline", "sdxl", "wan", "chat", "decisions", "sdxl_callback", "wan_callback", "chat_callback", "error", "charge", "last_sequence")
+    __slots__ = ("id", "type", "user_id", "status", "queue_position", "estimate", "priority", "attempts", "created", "started", "ended", "deadline", "sdxl", "wan", "chat", "decisions", "sdxl_callback", "wan_callback", "chat_callback", "error", "charge", "last_sequence", "retry_of", "webhook")
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
-    ESTIMATED_START_FIELD_NUMBER: _ClassVar[int]
-    ESTIMATED_FINISH_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     CREATED_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
@@ -333,13 +396,15 @@ class Job(_message.Message):
     ERROR_FIELD_NUMBER: _ClassVar[int]
     CHARGE_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_OF_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOK_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: str
     user_id: str
     status: _job_pb2.JobStatus
     queue_position: int
-    estimated_start: _timestamp_pb2.Timestamp
-    estimated_finish: _timestamp_pb2.Timestamp
+    estimate: Estimate
+    priority: int
     attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
     created: _timestamp_pb2.Timestamp
     started: _timestamp_pb2.Timestamp
@@ -355,7 +420,9 @@ class Job(_message.Message):
     error: _job_pb2.JobError
     charge: int
     last_sequence: int
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., user_id: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., queue_position: _Optional[int] = ..., estimated_start: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., estimated_finish: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., sdxl_callback: _Optional[_Union[_sdxl_pb2.SdxlCallback, _Mapping]] = ..., wan_callback: _Optional[_Union[_wan_pb2.WanCallback, _Mapping]] = ..., chat_callback: _Optional[_Union[_chat_pb2.ChatCallback, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ..., charge: _Optional[int] = ..., last_sequence: _Optional[int] = ...) -> None: ...
+    retry_of: str
+    webhook: WebhookDelivery
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., user_id: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., queue_position: _Optional[int] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., priority: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., sdxl_callback: _Optional[_Union[_sdxl_pb2.SdxlCallback, _Mapping]] = ..., wan_callback: _Optional[_Union[_wan_pb2.WanCallback, _Mapping]] = ..., chat_callback: _Optional[_Union[_chat_pb2.ChatCallback, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ..., charge: _Optional[int] = ..., last_sequence: _Optional[int] = ..., retry_of: _Optional[str] = ..., webhook: _Optional[_Union[WebhookDelivery, _Mapping]] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "worker_id", "started", "ended", "error")
@@ -383,10 +450,26 @@ class Decision(_message.Message):
     def __init__(self, field: _Optional[str] = ..., to: _Optional[str] = ..., why: _Optional[str] = ..., **kwargs) -> None: ...
 
 class Webhook(_message.Message):
-    __slots__ = ("url",)
+    __slots__ = ("url", "on_start")
     URL_FIELD_NUMBER: _ClassVar[int]
+    ON_START_FIELD_NUMBER: _ClassVar[int]
     url: str
-    def __init__(self, url: _Optional[str] = ...) -> None: ...
+    on_start: bool
+    def __init__(self, url: _Optional[str] = ..., on_start: _Optional[bool] = ...) -> None: ...
+
+class WebhookDelivery(_message.Message):
+    __slots__ = ("url", "state", "attempts", "last_error", "next_attempt")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    NEXT_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    state: WebhookState
+    attempts: int
+    last_error: str
+    next_attempt: _timestamp_pb2.Timestamp
+    def __init__(self, url: _Optional[str] = ..., state: _Optional[_Union[WebhookState, str]] = ..., attempts: _Optional[int] = ..., last_error: _Optional[str] = ..., next_attempt: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Asset(_message.Message):
     __slots__ = ("key", "job_id", "type", "mime_type", "bytes", "sha256", "url", "url_expires", "created")
@@ -441,11 +524,19 @@ class Parameter(_message.Message):
     def __init__(self, field: _Optional[str] = ..., type: _Optional[str] = ..., default: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., choices: _Optional[_Iterable[str]] = ..., pattern: _Optional[str] = ...) -> None: ...
 
 class Worker(_message.Message):
-    __slots__ = ("address", "description", "status")
+    __slots__ = ("address", "description", "status", "in_flight", "failures", "ejected_until", "speed")
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    EJECTED_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
     address: str
     description: _worker_pb2.WorkerDescription
     status: _worker_pb2.WatchStatusResponse
-    def __init__(self, address: _Optional[str] = ..., description: _Optional[_Union[_worker_pb2.WorkerDescription, _Mapping]] = ..., status: _Optional[_Union[_worker_pb2.WatchStatusResponse, _Mapping]] = ...) -> None: ...
+    in_flight: int
+    failures: int
+    ejected_until: _timestamp_pb2.Timestamp
+    speed: float
+    def __init__(self, address: _Optional[str] = ..., description: _Optional[_Union[_worker_pb2.WorkerDescription, _Mapping]] = ..., status: _Optional[_Union[_worker_pb2.WatchStatusResponse, _Mapping]] = ..., in_flight: _Optional[int] = ..., failures: _Optional[int] = ..., ejected_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., speed: _Optional[float] = ...) -> None: ...

@@ -108,7 +108,8 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """Makes a new job from an ended one and links the two.
+        """Makes a new job from an ended one, with the same plan and so the same seeds, and links it to the old. An open job is
+        refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -468,7 +469,8 @@ class AssetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAsset(self, request, context):
-        """Deletes an asset.
+        """Deletes an asset: from the answer on nobody sees it, and its URLs answer 404. Its job still tells that it was made.
+        A second time is ASSET_NOT_FOUND. If the asset store is away, the file goes within minutes of its return.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -741,6 +743,11 @@ class AccountServiceStub:
                 request_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetAccountRequest.SerializeToString,
                 response_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetAccountResponse.FromString,
                 _registered_method=True)
+        self.GetWebhookSecret = channel.unary_unary(
+                '/atelier.edge.v1.AccountService/GetWebhookSecret',
+                request_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretRequest.SerializeToString,
+                response_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretResponse.FromString,
+                _registered_method=True)
 
 
 class AccountServiceServicer:
@@ -754,6 +761,13 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWebhookSecret(self, request, context):
+        """Returns the secret that signs the caller's webhooks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -761,6 +775,11 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.GetAccount,
                     request_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetAccountRequest.FromString,
                     response_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetAccountResponse.SerializeToString,
+            ),
+            'GetWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWebhookSecret,
+                    request_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretRequest.FromString,
+                    response_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -791,6 +810,33 @@ class AccountService:
             '/atelier.edge.v1.AccountService/GetAccount',
             atelier_dot_edge_dot_v1_dot_edge__pb2.GetAccountRequest.SerializeToString,
             atelier_dot_edge_dot_v1_dot_edge__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.edge.v1.AccountService/GetWebhookSecret',
+            atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretRequest.SerializeToString,
+            atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretResponse.FromString,
             options,
             channel_credentials,
             insecure,

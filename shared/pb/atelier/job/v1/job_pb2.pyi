@@ -66,6 +66,9 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_ENGINE_FAILED: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
     ERROR_REASON_IDEMPOTENCY_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_EDGE_LOST: _ClassVar[ErrorReason]
+    ERROR_REASON_JOB_NOT_ENDED: _ClassVar[ErrorReason]
 JOB_STATUS_UNSPECIFIED: JobStatus
 JOB_STATUS_COMPLETED: JobStatus
 JOB_STATUS_FAILED: JobStatus
@@ -112,6 +115,9 @@ ERROR_REASON_CANCELLED: ErrorReason
 ERROR_REASON_ENGINE_FAILED: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason
+ERROR_REASON_QUEUE_FULL: ErrorReason
+ERROR_REASON_EDGE_LOST: ErrorReason
+ERROR_REASON_JOB_NOT_ENDED: ErrorReason
 
 class Progress(_message.Message):
     __slots__ = ("phase", "step", "total_steps", "elapsed_seconds", "remaining_seconds")

@@ -58,10 +58,12 @@ SDXL_SCHEDULER_DPMPP_2M: SdxlScheduler
 SDXL_SCHEDULER_UNIPC: SdxlScheduler
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("job",)
+    __slots__ = ("job", "attempt")
     JOB_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     job: SdxlJob
-    def __init__(self, job: _Optional[_Union[SdxlJob, _Mapping]] = ...) -> None: ...
+    attempt: int
+    def __init__(self, job: _Optional[_Union[SdxlJob, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("progress", "preview", "callback")

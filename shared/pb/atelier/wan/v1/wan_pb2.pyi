@@ -46,10 +46,12 @@ WAN_REFERENCE_MODE_END: WanReferenceMode
 WAN_REFERENCE_MODE_BOTH: WanReferenceMode
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("job",)
+    __slots__ = ("job", "attempt")
     JOB_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     job: WanJob
-    def __init__(self, job: _Optional[_Union[WanJob, _Mapping]] = ...) -> None: ...
+    attempt: int
+    def __init__(self, job: _Optional[_Union[WanJob, _Mapping]] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("progress", "preview", "callback")

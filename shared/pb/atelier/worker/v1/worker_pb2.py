@@ -25,17 +25,47 @@ _sym_db = _symbol_database.Default()
 from shared.pb.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/worker/v1/worker.proto\x12\x11\x61telier.worker.v1\x1a\x1b\x62uf/validate/validate.proto\"\x11\n\x0f\x44\x65scribeRequest\"H\n\x10\x44\x65scribeResponse\x12\x34\n\x06worker\x18\x01 \x01(\x0b\x32$.atelier.worker.v1.WorkerDescription\"\x14\n\x12WatchStatusRequest\"\xb2\x01\n\x13WatchStatusResponse\x12\r\n\x05slots\x18\x01 \x01(\r\x12\x12\n\nfree_slots\x18\x02 \x01(\r\x12\x0f\n\x07waiting\x18\x03 \x01(\r\x12\x11\n\taccepting\x18\x04 \x01(\x08\x12\x15\n\rloaded_models\x18\x05 \x03(\t\x12\x1d\n\x15\x64\x65vice_memory_used_mb\x18\x06 \x01(\r\x12\x1e\n\x16\x64\x65vice_memory_total_mb\x18\x07 \x01(\r\"+\n\x10LoadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x13\n\x11LoadModelResponse\"-\n\x12UnloadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x15\n\x13UnloadModelResponse\"\xb7\x01\n\x11WorkerDescription\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x13\n\x0bworker_type\x18\x02 \x01(\t\x12\x11\n\tjob_types\x18\x03 \x03(\t\x12(\n\x06models\x18\x04 \x03(\x0b\x32\x18.atelier.worker.v1.Model\x12\r\n\x05slots\x18\x05 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\r\n\x05\x64type\x18\x07 \x01(\t\x12\x0f\n\x07version\x18\x08 \x01(\t\"\x93\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\treal_name\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\x12\x15\n\rsize_multiple\x18\x04 \x01(\r\x12\x10\n\x08min_side\x18\x05 \x01(\r\x12\x12\n\nmax_pixels\x18\x06 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x07 \x01(\r2\xfa\x02\n\rWorkerService\x12S\n\x08\x44\x65scribe\x12\".atelier.worker.v1.DescribeRequest\x1a#.atelier.worker.v1.DescribeResponse\x12^\n\x0bWatchStatus\x12%.atelier.worker.v1.WatchStatusRequest\x1a&.atelier.worker.v1.WatchStatusResponse0\x01\x12V\n\tLoadModel\x12#.atelier.worker.v1.LoadModelRequest\x1a$.atelier.worker.v1.LoadModelResponse\x12\\\n\x0bUnloadModel\x12%.atelier.worker.v1.UnloadModelRequest\x1a&.atelier.worker.v1.UnloadModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/worker/v1/worker.proto\x12\x11\x61telier.worker.v1\x1a\x1b\x62uf/validate/validate.proto\"\x11\n\x0f\x44\x65scribeRequest\"H\n\x10\x44\x65scribeResponse\x12\x34\n\x06worker\x18\x01 \x01(\x0b\x32$.atelier.worker.v1.WorkerDescription\"\x14\n\x12WatchStatusRequest\"\xec\x01\n\x13WatchStatusResponse\x12\x17\n\x05slots\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x08\x12\x1d\n\nfree_slots\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1a\n\x07waiting\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x11\n\taccepting\x18\x04 \x01(\x08\x12/\n\rloaded_models\x18\x05 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x1d\n\x15\x64\x65vice_memory_used_mb\x18\x06 \x01(\r\x12\x1e\n\x16\x64\x65vice_memory_total_mb\x18\x07 \x01(\r\"+\n\x10LoadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x13\n\x11LoadModelResponse\"-\n\x12UnloadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x15\n\x13UnloadModelResponse\"\xa7\x02\n\x11WorkerDescription\x12-\n\tworker_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x18\x64\x32\x11^[A-Za-z0-9_.-]+$\x12\x1e\n\x0bworker_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12+\n\tjob_types\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x32\n\x06models\x18\x04 \x03(\x0b\x32\x18.atelier.worker.v1.ModelB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x17\n\x05slots\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x08\x12\x17\n\x06\x64\x65vice\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x16\n\x05\x64type\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x18\n\x07version\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xca\x01\n\x05Model\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x1b\n\treal_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12.\n\x0c\x63\x61pabilities\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x15\n\rsize_multiple\x18\x04 \x01(\r\x12\x10\n\x08min_side\x18\x05 \x01(\r\x12\x12\n\nmax_pixels\x18\x06 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x07 \x01(\r2\xfa\x02\n\rWorkerService\x12S\n\x08\x44\x65scribe\x12\".atelier.worker.v1.DescribeRequest\x1a#.atelier.worker.v1.DescribeResponse\x12^\n\x0bWatchStatus\x12%.atelier.worker.v1.WatchStatusRequest\x1a&.atelier.worker.v1.WatchStatusResponse0\x01\x12V\n\tLoadModel\x12#.atelier.worker.v1.LoadModelRequest\x1a$.atelier.worker.v1.LoadModelResponse\x12\\\n\x0bUnloadModel\x12%.atelier.worker.v1.UnloadModelRequest\x1a&.atelier.worker.v1.UnloadModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'atelier.worker.v1.worker_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['slots']._loaded_options = None
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['slots']._serialized_options = b'\272H\005*\003\030\200\010'
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['free_slots']._loaded_options = None
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['free_slots']._serialized_options = b'\272H\006*\004\030\300\204='
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['waiting']._loaded_options = None
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['waiting']._serialized_options = b'\272H\006*\004\030\300\204='
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['loaded_models']._loaded_options = None
+  _globals['_WATCHSTATUSRESPONSE'].fields_by_name['loaded_models']._serialized_options = b'\272H\025\222\001\022\020@\"\016r\014\030d2\010^[ -~]+$'
   _globals['_LOADMODELREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_LOADMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030d'
   _globals['_UNLOADMODELREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_UNLOADMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030d'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['worker_id']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['worker_id']._serialized_options = b'\272H\027r\025\030d2\021^[A-Za-z0-9_.-]+$'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['worker_type']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['worker_type']._serialized_options = b'\272H\006r\004\020\001\030d'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['job_types']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['job_types']._serialized_options = b'\272H\025\222\001\022\020@\"\016r\014\030d2\010^[ -~]+$'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['models']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['models']._serialized_options = b'\272H\005\222\001\002\020@'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['slots']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['slots']._serialized_options = b'\272H\005*\003\030\200\010'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['device']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['device']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['dtype']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['dtype']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_WORKERDESCRIPTION'].fields_by_name['version']._loaded_options = None
+  _globals['_WORKERDESCRIPTION'].fields_by_name['version']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_MODEL'].fields_by_name['name']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['name']._serialized_options = b'\272H\016r\014\030d2\010^[ -~]+$'
+  _globals['_MODEL'].fields_by_name['real_name']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['real_name']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_MODEL'].fields_by_name['capabilities']._loaded_options = None
+  _globals['_MODEL'].fields_by_name['capabilities']._serialized_options = b'\272H\025\222\001\022\020@\"\016r\014\030d2\010^[ -~]+$'
   _globals['_DESCRIBEREQUEST']._serialized_start=82
   _globals['_DESCRIBEREQUEST']._serialized_end=99
   _globals['_DESCRIBERESPONSE']._serialized_start=101
@@ -43,19 +73,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHSTATUSREQUEST']._serialized_start=175
   _globals['_WATCHSTATUSREQUEST']._serialized_end=195
   _globals['_WATCHSTATUSRESPONSE']._serialized_start=198
-  _globals['_WATCHSTATUSRESPONSE']._serialized_end=376
-  _globals['_LOADMODELREQUEST']._serialized_start=378
-  _globals['_LOADMODELREQUEST']._serialized_end=421
-  _globals['_LOADMODELRESPONSE']._serialized_start=423
-  _globals['_LOADMODELRESPONSE']._serialized_end=442
-  _globals['_UNLOADMODELREQUEST']._serialized_start=444
-  _globals['_UNLOADMODELREQUEST']._serialized_end=489
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=491
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=512
-  _globals['_WORKERDESCRIPTION']._serialized_start=515
-  _globals['_WORKERDESCRIPTION']._serialized_end=698
-  _globals['_MODEL']._serialized_start=701
-  _globals['_MODEL']._serialized_end=848
-  _globals['_WORKERSERVICE']._serialized_start=851
-  _globals['_WORKERSERVICE']._serialized_end=1229
+  _globals['_WATCHSTATUSRESPONSE']._serialized_end=434
+  _globals['_LOADMODELREQUEST']._serialized_start=436
+  _globals['_LOADMODELREQUEST']._serialized_end=479
+  _globals['_LOADMODELRESPONSE']._serialized_start=481
+  _globals['_LOADMODELRESPONSE']._serialized_end=500
+  _globals['_UNLOADMODELREQUEST']._serialized_start=502
+  _globals['_UNLOADMODELREQUEST']._serialized_end=547
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=549
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=570
+  _globals['_WORKERDESCRIPTION']._serialized_start=573
+  _globals['_WORKERDESCRIPTION']._serialized_end=868
+  _globals['_MODEL']._serialized_start=871
+  _globals['_MODEL']._serialized_end=1073
+  _globals['_WORKERSERVICE']._serialized_start=1076
+  _globals['_WORKERSERVICE']._serialized_end=1454
 # @@protoc_insertion_point(module_scope)

@@ -2,119 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
 
 import grpc
 import pytest
 
-from chat_service.config import ChatConfig
-from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
-from chat_service.servicer import ChatWorker
 from edge_service.jobs import dispatcher, leases
 from edge_service.jobs.database import Database
 from edge_service.jobs.execution import Execution
-from shared.errors import EngineFailed, from_rpc_error
+from shared.errors import from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
-from shared.spec_json import from_spec_dict
 from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
-
-
-class SteeredEngine:
-    """Says the words of the last message, one a token. Stops at "wait" until released, fails at "fail"."""
-
-    models = (LoadedModel("qwen_instruct", "steered", 1000), LoadedModel("qwen_base", "steered", 1000))
-    device, dtype = "cpu", "float32"
-
-    def __init__(self) -> None:
-        self.released = asyncio.Event()
-        self.requests: list[TextRequest] = []
-        self.running = 0
-
-    async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
-        self.requests.append(request)
-        self.running += 1
-        try:
-            words = request.messages[-1].content.split()
-            for count, word in enumerate(words, 1):
-                if word == "wait":
-                    await self.released.wait()
-                if word == "fail":
-                    raise EngineFailed("the engine failed")
-                yield Delta(f"{word} ", count)
-            yield Finished("stop", len(words), 1, 0.1, 0.1)
-        finally:
-            self.running -= 1
-
-    def vram_used_mb(self) -> int:
-        return 0
-
-    def device_memory_mb(self) -> tuple[int, int]:
-        return 0, 0
-
-    def close(self) -> None: ...
-
-
-@pytest.fixture
-def engine() -> SteeredEngine:
-    return SteeredEngine()
-
-
-async def started_worker(engine: SteeredEngine, listen: str = "127.0.0.1:0", slots: int = 1) -> Server:
-    config = ChatConfig(model="none", listen=listen, slots=slots, waiting=0, drain_seconds=0)
-    server = Server(ChatWorker(config, lambda _: engine), config)
-    await server.start()
-    return server
-
-
-@pytest.fixture
-async def worker(engine: SteeredEngine) -> AsyncIterator[Server]:
-    server = await started_worker(engine)
-    yield server
-    await server.stop()
-
-
-async def connected(server: Server, token: str, stack: contextlib.AsyncExitStack) -> Calls:
-    channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-    calls = Calls(channel, token)
-    request = edge_pb2.ListWorkersRequest()
-    async with asyncio.timeout(10):
-        while not any(
-            w.HasField("status") for w in (await calls.fleet.ListWorkers(request, metadata=calls.metadata)).workers
-        ):
-            await asyncio.sleep(0.02)
-    return calls
-
-
-@pytest.fixture
-async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
-    async with contextlib.AsyncExitStack() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def ann(start_edge: StartEdge, worker: Server, stack: contextlib.AsyncExitStack) -> Calls:
-    return await connected(await start_edge([worker.address]), ANN, stack)
-
-
-def says(text: str) -> dict[str, object]:
-    return {"messages": [{"role": "user", "content": text}]}
-
-
-def turn(text: str) -> edge_pb2.ChatRequest:
-    return edge_pb2.ChatRequest(request=from_spec_dict(type(edge_pb2.ChatRequest().request), says(text)))
+from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, started_worker, turn, until
 
 
 async def _read(call):
     while True:
         yield await call.read()
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_job_runs_and_tells_its_whole_story(ann: Calls):
@@ -256,7 +161,7 @@ async def test_a_job_whose_edge_died_is_taken_over(
     engine.released.set()
     ended = await ann.ended(job.id)
     assert ended.status == job_pb2.JOB_STATUS_COMPLETED
-    assert ended.attempts[0].error.reason == job_pb2.ERROR_REASON_WORKER_LOST
+    assert ended.attempts[0].error.reason == job_pb2.ERROR_REASON_EDGE_LOST
 
 
 async def test_a_lease_that_ran_out_while_the_database_stood_still_is_kept(
@@ -331,6 +236,27 @@ async def test_a_list_of_large_jobs_comes_in_pages_that_a_client_takes(ann: Call
             break
         request.page_token = page.next_page_token
     assert seen == ids[::-1]
+
+
+async def listed(calls: Calls, page_size: int) -> list[str]:
+    """The ids of all jobs, read page by page."""
+    seen: list[str] = []
+    request = edge_pb2.ListJobsRequest(page_size=page_size)
+    while True:
+        page = await calls.jobs.ListJobs(request, metadata=calls.metadata, timeout=10)
+        assert len(page.jobs) <= page_size
+        seen += [job.id for job in page.jobs]
+        if not page.next_page_token:
+            return seen
+        request.page_token = page.next_page_token
+
+
+async def test_a_list_ends_however_many_jobs_there_are(ann: Calls):
+    ids: list[str] = []
+    for _ in range(12):
+        for page_size in (1, 4, 5, 6, 20):
+            assert await listed(ann, page_size) == ids[::-1]
+        ids.append((await ann.submit(chat=says("wait"))).id)
 
 
 async def test_cancelling_a_chat_turn_ends_it_for_its_caller(ann: Calls, engine: SteeredEngine):

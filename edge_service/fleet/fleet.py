@@ -1,0 +1,114 @@
+"""All workers: who is among them, and which one gets the next job."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from functools import partial
+from itertools import product
+
+from edge_service.fleet.discovery import Discovery, Resolve, parse, resolve
+from edge_service.fleet.trust import State
+from edge_service.fleet.worker import STUBS, Speed, Worker, fitting, unmeasured
+from shared import telemetry
+from shared.pb.atelier.worker.v1 import worker_pb2
+
+STATES = ("lost", "draining", *State)
+# The type of a worker that was never reached.
+UNKNOWN = "unknown"
+
+
+class Fleet:
+    """All workers the edge was told of, and those it finds under the names it was told of."""
+
+    def __init__(self, entries: Sequence[str], speed: Speed = unmeasured, resolve: Resolve = resolve) -> None:
+        """`entries` are host:port or dns:///name:port. Raises ValueError for one that is neither."""
+        self._addresses, names = parse(entries)
+        self._speed, self._discovery = speed, Discovery(names, resolve)
+        self.workers = [Worker(address, speed) for address in dict.fromkeys(self._addresses)]
+        self.changed = asyncio.Event()
+        """Take it before reading the workers; it is set when any of them changes."""
+        self._following: dict[Worker, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        for worker in self.workers:
+            self._follow(worker)
+        self._keep(asyncio.create_task(self._discovery.follow(self._found)))
+        for key in product((*STUBS, UNKNOWN), STATES):
+            telemetry.WORKERS.labels(*key).set_function(partial(self._count, key))
+
+    def notify(self) -> None:
+        """Wakes whoever waits for a change."""
+        before, self.changed = self.changed, asyncio.Event()
+        before.set()
+
+    async def close(self) -> None:
+        tasks = [*self._tasks, *self._following.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in self.workers))
+
+    def candidates(self, worker_type: str) -> list[Worker]:
+        """The workers of this type that can take a job now, the best first."""
+        reached = [worker for worker in self.workers if worker.worker_type == worker_type and worker.accepting]
+        if all(worker.trust.state is State.EJECTED for worker in reached):
+            for worker in reached:
+                worker.trust.hasten()
+        return fitting(reached)
+
+    def choose(self, worker_type: str, needs: Collection[str] = ()) -> Worker | None:
+        """The best worker of this type that offers what a job needs; None if none can take it now."""
+        fit = (worker for worker in self.candidates(worker_type) if set(needs) <= set(worker.offers()))
+        return next(fit, None)
+
+    def offers(self, worker: Worker) -> list[str]:
+        """What jobs may need of a worker: names and capabilities of its loaded models."""
+        return worker.offers()
+
+    def slots(self, worker_type: str) -> int:
+        """How many jobs the workers of this type that take any execute at once."""
+        return sum(
+            worker.status.slots
+            for worker in self.workers
+            if worker.status and worker.accepting and worker.worker_type == worker_type
+        )
+
+    def connected(self) -> list[Worker]:
+        """The workers that can be reached now."""
+        return [worker for worker in self.workers if worker.status is not None]
+
+    def models(self) -> dict[str, list[worker_pb2.Model]]:
+        """The models of the connected workers, by worker type."""
+        found: dict[str, list[worker_pb2.Model]] = {}
+        for worker in self.connected():
+            if worker.description:
+                found.setdefault(worker.worker_type, []).extend(worker.description.models)
+        return found
+
+    def _found(self) -> None:
+        """Follows who is new; drops who has gone, once no job of ours runs there and a round has passed."""
+        present = self._discovery.addresses.union(self._addresses)
+        for worker in [worker for worker in self.workers if worker.leaving and worker.address not in present]:
+            if not worker.in_flight:
+                self._drop(worker)
+        for worker in self.workers:
+            worker.leaving = worker.address not in present
+        for address in sorted(present - {worker.address for worker in self.workers}):
+            self.workers.append(worker := Worker(address, self._speed))
+            self._follow(worker)
+        self.notify()
+
+    def _follow(self, worker: Worker) -> None:
+        self._following[worker] = asyncio.create_task(worker.follow(self.notify))
+
+    def _drop(self, worker: Worker) -> None:
+        self.workers.remove(worker)
+        self._following.pop(worker).cancel()
+        self._keep(asyncio.create_task(worker.close()))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _count(self, key: tuple[str, str]) -> int:
+        return sum((worker.worker_type or UNKNOWN, worker.state) == key for worker in self.workers)

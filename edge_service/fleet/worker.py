@@ -1,0 +1,224 @@
+"""One worker: what it is, how busy it is, and the calls to it."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import grpc
+from grpc.aio import EOF  # type: ignore[attr-defined]
+
+from edge_service.fleet.trust import State, Trust
+from shared.errors import AtelierError, Draining, InvalidRequest, WorkerLost, from_rpc_error
+from shared.pb.atelier.chat.v1 import chat_pb2_grpc
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2_grpc
+from shared.pb.atelier.wan.v1 import wan_pb2_grpc
+from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from shared.validation_schemas import check
+
+log = logging.getLogger(__name__)
+
+STUBS: dict[str, Any] = {
+    "sdxl": sdxl_pb2_grpc.SdxlServiceStub,
+    "wan": wan_pb2_grpc.WanServiceStub,
+    "chat": chat_pb2_grpc.ChatServiceStub,
+}
+# A frozen worker is noticed by keepalive within 8 s; a status stream that says nothing for longer is dead too.
+SILENCE_SECONDS = 8.0
+RECONNECT_SECONDS = (0.2, 5.0)
+# How many fields the log names when a worker says what cannot be.
+MOST_NAMED = 5
+OPTIONS = (
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # how long a connection may take; a frozen peer's never comes about
+    # Else workers of one address, one after another, would share what gRPC remembers of failing to connect.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+Notify = Callable[[], None]
+# Worker id -> its measured speed in comparison with others of its type, 1 for the average; None while unknown.
+Speed = Callable[[str], float | None]
+
+
+def unmeasured(worker_id: str) -> float | None:
+    """The speed of workers nobody has measured."""
+    return None
+
+
+class Worker:
+    """One worker as the edge knows it. `description` and `status` are None while it cannot be reached."""
+
+    def __init__(self, address: str, speed: Speed = unmeasured) -> None:
+        self.address = address
+        self.description: worker_pb2.WorkerDescription | None = None
+        self.status: worker_pb2.WatchStatusResponse | None = None
+        self.in_flight = 0
+        self.leaving = False
+        """No longer among the addresses of its name: it gets no new job."""
+        self.trust = Trust()
+        self._speed = speed
+        self._others = 0
+
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        # Made at first use: a channel belongs to the event loop that runs when it is made.
+        return grpc.aio.insecure_channel(self.address, options=OPTIONS)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it can be reached and takes new work."""
+        return self.status is not None and self.status.accepting and not self.leaving
+
+    @property
+    def free(self) -> int:
+        """Slots that neither the jobs of other replicas nor our own have taken. A worker on trial has but one."""
+        if not self.accepting or self.status is None or self.trust.state is State.EJECTED:
+            return 0
+        slots = 1 if self.trust.state is State.HALF_OPEN else self.status.slots
+        return max(0, min(slots, self.status.slots - self._others) - self.in_flight)
+
+    @property
+    def worker_type(self) -> str:
+        return self.description.worker_type if self.description else ""
+
+    @property
+    def state(self) -> str:
+        """One word: lost, draining, or how far it is trusted."""
+        if self.status is None:
+            return "lost"
+        return self.trust.state if self.accepting else "draining"
+
+    @property
+    def speed(self) -> float | None:
+        """Its measured speed, 1 for the average; None while unknown."""
+        return self._speed(self.description.worker_id) if self.description else None
+
+    def offers(self) -> list[str]:
+        """What jobs may need of it: the names and the capabilities of the models that are loaded now."""
+        if self.description is None or self.status is None:
+            return []
+        loaded = [model for model in self.description.models if model.name in self.status.loaded_models]
+        return sorted({word for model in loaded for word in (model.name, *model.capabilities)})
+
+    def generate(self, request: Any, timeout: float) -> Any:
+        """Starts one job; returns the streaming call. Raises Draining if the worker has left the fleet."""
+        if self.leaving:
+            raise Draining("the worker has left")
+        return STUBS[self.worker_type](self._channel).Generate(request, timeout=timeout)
+
+    @contextlib.contextmanager
+    def occupied(self) -> Iterator[None]:
+        """Counts one job of ours for the length of the block."""
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def failed(self, error: AtelierError, owner: str = "") -> None:
+        """A job of this owner failed on it, or the connection was lost: ejects it if that is its fault, and enough."""
+        if self.trust.failed(error, owner):
+            seconds = round(self.trust.seconds_left, 1)
+            log.warning("worker ejected", extra={"address": self.address, "seconds": seconds})
+
+    def succeeded(self) -> None:
+        """It completed a job of ours."""
+        self.trust.succeeded()
+
+    def heard(self, description: worker_pb2.WorkerDescription, status: worker_pb2.WatchStatusResponse) -> None:
+        """Takes a new status. What it says of jobs beyond our own belongs to other replicas."""
+        self.description, self.status = description, status
+        self._others = max(0, status.slots - status.free_slots + status.waiting - self.in_flight)
+
+    async def follow(self, notify: Notify) -> None:
+        """Keeps description and status up to date for ever, calling `notify` whenever they change."""
+        delay, longest = RECONNECT_SECONDS
+        while True:
+            ended = await self._watched(notify)
+            if self.status is not None:
+                log.warning("worker lost", extra={"address": self.address, "why": type(ended).__name__})
+                self.failed(ended)
+                delay = RECONNECT_SECONDS[0]
+            self.status = None
+            notify()
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+            delay = min(delay * 2, longest)
+
+    async def _watched(self, notify: Notify) -> AtelierError:
+        """Asks the worker what it is, then relays its status until the stream ends; returns why it ended."""
+        stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
+        try:
+            answer = await stub.Describe(worker_pb2.DescribeRequest(), timeout=SILENCE_SECONDS)
+            check(answer.worker)
+            await self._relay(stub.WatchStatus(worker_pb2.WatchStatusRequest()), answer.worker, notify)
+        except grpc.aio.AioRpcError as error:
+            return from_rpc_error(error)
+        except TimeoutError:
+            return WorkerLost("the worker says nothing any more")
+        except InvalidRequest as refused:
+            fields = ", ".join(violation.field for violation in refused.violations[:MOST_NAMED])
+            log.warning("what a worker says of itself is refused", extra={"address": self.address, "fields": fields})
+            return WorkerLost("the worker says of itself what cannot be")
+        except Exception:
+            log.exception("following a worker failed", extra={"address": self.address})
+            return WorkerLost("the worker could not be followed")
+        return Draining("the worker ended its status")  # as one does that drains
+
+    async def _relay(self, statuses: Any, description: worker_pb2.WorkerDescription, notify: Notify) -> None:
+        try:
+            while (status := await _next(statuses)) is not EOF:
+                check(status)
+                if self.status is None:
+                    log.info("worker connected", extra={"address": self.address, "worker_id": description.worker_id})
+                self.heard(description, status)
+                notify()
+        finally:
+            statuses.cancel()
+
+    async def close(self) -> None:
+        """Ends every call to it."""
+        self.leaving = True
+        await self._channel.close(None)
+
+    def message(self) -> edge_pb2.Worker:
+        """The worker as operators see it."""
+        message = edge_pb2.Worker(
+            address=self.address,
+            description=self.description,
+            status=self.status,
+            in_flight=self.in_flight,
+            failures=self.trust.failures,
+            speed=self.speed,
+        )
+        if seconds := self.trust.seconds_left:
+            message.ejected_until.FromMilliseconds(int((time.time() + seconds) * 1000))
+        return message
+
+
+async def _next(statuses: Any) -> Any:
+    # Not wait_for: that one forgets a cancellation that comes together with an answer.
+    async with asyncio.timeout(SILENCE_SECONDS):
+        return await statuses.read()
+
+
+def fitting(workers: Sequence[Worker]) -> list[Worker]:
+    """Those of `workers` with a free slot, the best first: trusted, then fast, then with the most free slots."""
+    free = [worker for worker in workers if worker.free > 0]
+    random.shuffle(free)  # else all replicas would run to the first of equals, and all but one find it taken
+    return sorted(free, key=_worth, reverse=True)
+
+
+def _worth(worker: Worker) -> tuple[bool, float, int]:
+    # Differences below a tenth are noise: there the load decides.
+    speed = 1.0 if worker.speed is None else round(worker.speed, 1)
+    return worker.trust.state is State.TRUSTED, speed, worker.free

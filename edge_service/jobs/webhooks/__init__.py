@@ -1,0 +1,1 @@
+"""Callbacks, from the outbox to their receivers: signed, in order, again and again until taken or given up."""

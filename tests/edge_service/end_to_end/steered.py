@@ -1,0 +1,92 @@
+"""A real chat worker with an engine one can steer, and clients of the edge before it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+
+import grpc
+
+from chat_service.config import ChatConfig
+from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
+from chat_service.servicer import ChatWorker
+from shared.errors import Cancelled, EngineFailed
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.server import Server
+from shared.spec_json import from_spec_dict
+from tests.edge_service.conftest import Calls
+
+
+class SteeredEngine:
+    """Says the words of the last message, one a token; "wait" waits to be released, "fail" and "give-up" are errors."""
+
+    models = (LoadedModel("qwen_instruct", "steered", 1000), LoadedModel("qwen_base", "steered", 1000))
+    device, dtype = "cpu", "float32"
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.requests: list[TextRequest] = []
+        self.running = 0
+
+    async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
+        self.requests.append(request)
+        self.running += 1
+        try:
+            words = request.messages[-1].content.split()
+            for count, word in enumerate(words, 1):
+                if word == "wait":
+                    await self.released.wait()
+                if word == "fail":
+                    raise EngineFailed("the engine failed")
+                if word == "give-up":
+                    raise Cancelled("nobody asked for it")
+                yield Delta(f"{word} ", count)
+            yield Finished("stop", len(words), 1, 0.1, 0.1)
+        finally:
+            self.running -= 1
+
+    def vram_used_mb(self) -> int:
+        return 0
+
+    def device_memory_mb(self) -> tuple[int, int]:
+        return 0, 0
+
+    def close(self) -> None: ...
+
+
+async def started_worker(engine: SteeredEngine, listen: str = "127.0.0.1:0", slots: int = 1) -> Server:
+    config = ChatConfig(model="none", listen=listen, slots=slots, waiting=0, drain_seconds=0)
+    server = Server(ChatWorker(config, lambda _: engine), config)
+    await server.start()
+    return server
+
+
+async def killed(server: Server) -> None:
+    """Ends a worker as a crash would: its connections break in the middle of what they say."""
+    await server._server.stop(None)
+    await server.stop()
+
+
+async def connected(server: Server, token: str, stack: contextlib.AsyncExitStack) -> Calls:
+    channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
+    calls = Calls(channel, token)
+    request = edge_pb2.ListWorkersRequest()
+    async with asyncio.timeout(10):
+        while not any(
+            w.HasField("status") for w in (await calls.fleet.ListWorkers(request, metadata=calls.metadata)).workers
+        ):
+            await asyncio.sleep(0.02)
+    return calls
+
+
+def says(text: str) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+def turn(text: str) -> edge_pb2.ChatRequest:
+    return edge_pb2.ChatRequest(request=from_spec_dict(type(edge_pb2.ChatRequest().request), says(text)))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -1,0 +1,245 @@
+"""Which worker gets the next job, and how the fleet keeps up with workers that come, restart and freeze."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from edge_service.fleet import Fleet, Worker
+from edge_service.fleet import worker as worker_room
+from shared.errors import EngineFailed, WorkerLost
+from shared.pb.atelier.worker.v1 import worker_pb2
+from tests.edge_service.fleet.frozen import process
+from tests.edge_service.fleet.workers import known, serving, status, until
+
+
+def of(*workers: Worker) -> Fleet:
+    fleet = Fleet([])
+    fleet.workers = list(workers)
+    return fleet
+
+
+@contextlib.asynccontextmanager
+async def following(*addresses: str):
+    fleet = Fleet(addresses)
+    fleet.start()
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+def test_a_fleet_made_before_the_event_loop_runs_finds_its_workers():
+    # As `python -m edge_service` makes it: a channel made then would belong to no loop, and every call would fail.
+    async def connect(fleet: Fleet) -> bool:
+        async with serving() as server:
+            fleet.workers[0].address = server.address
+            fleet.start()
+            with contextlib.suppress(TimeoutError):
+                await until(fleet.connected, 5)
+            found = bool(fleet.connected())
+            await fleet.close()
+            return found
+
+    assert asyncio.run(connect(Fleet(["127.0.0.1:1"])))
+
+
+def test_a_slot_that_was_just_given_away_is_not_free_though_the_status_says_so():
+    worker = known(slots=1, free=1)
+    assert worker.free == 1
+    with worker.occupied():
+        assert worker.free == 0
+
+
+def test_a_job_is_not_counted_twice_when_the_status_knows_it_too():
+    assert known(slots=4, free=3, in_flight=1).free == 3
+
+
+def test_jobs_of_other_replicas_count():
+    assert known(slots=4, free=1, in_flight=1).free == 1
+
+
+def test_jobs_of_other_replicas_still_count_after_more_of_ours_were_sent():
+    worker = known(slots=4, free=2)
+    with worker.occupied(), worker.occupied():
+        assert worker.free == 0
+
+
+def test_a_slot_is_free_at_once_when_a_job_of_ours_ends():
+    worker = known(slots=4, free=1, in_flight=2)
+    worker.in_flight = 1
+    assert worker.free == 2
+
+
+def test_jobs_that_wait_inside_the_worker_take_the_next_slots():
+    worker = known()
+    assert worker.description
+    worker.heard(worker.description, status(slots=2, free=1, waiting=1))
+    assert worker.free == 0
+
+
+def test_a_worker_that_drains_leaves_or_is_lost_is_not_chosen():
+    lost, leaving = known(), known()
+    lost.status, leaving.leaving = None, True
+    assert of(known(accepting=False), lost, leaving).choose("sdxl") is None
+
+
+def test_the_freest_worker_of_the_type_is_chosen():
+    fleet = of(known(4, 1), known(4, 3), known(8, 8, worker_type="wan"))
+    assert fleet.choose("sdxl") is fleet.workers[1]
+
+
+def test_the_fastest_comes_first_then_the_freest_and_an_unmeasured_one_counts_as_average():
+    slow, average, fast, freer = (
+        known(free=4, speed=0.5),
+        known(free=3, speed=None),
+        known(free=1, speed=1.5),
+        known(free=4, speed=1.02),
+    )
+    assert of(slow, average, fast, freer).candidates("sdxl") == [fast, freer, average, slow]
+
+
+def test_a_worker_on_trial_comes_last_and_gets_one_job():
+    trial = known(speed=9)
+    trial.failed(WorkerLost("gone"))
+    trial.trust._until = 0
+    trusted = known()
+    assert of(trial, trusted).candidates("sdxl") == [trusted, trial]
+    assert trial.free == 1
+    with trial.occupied():
+        assert trial.free == 0
+    trial.succeeded()
+    assert trial.free == 4
+
+
+def test_an_ejected_worker_gets_nothing():
+    worker = known()
+    worker.failed(WorkerLost("gone"))
+    assert of(worker, known(worker_type="wan")).candidates("sdxl") == []
+
+
+def test_the_last_of_a_type_is_tried_again_soon_however_often_it_failed():
+    # Otherwise the queue of the type would stand still for a minute.
+    now = 0.0
+    worker = known()
+    worker.trust._clock = lambda: now
+    fleet = of(worker, known(worker_type="wan"))
+    for _ in range(10):
+        worker.failed(WorkerLost("gone"))
+        assert fleet.candidates("sdxl") == []
+        assert worker.trust.seconds_left <= 5
+        now += 5
+        assert fleet.candidates("sdxl") == [worker]
+
+
+def test_a_long_ejection_is_kept_while_another_worker_can_do_the_work():
+    worker = known()
+    for _ in range(7):
+        worker.trust._until = worker.trust._clock()
+        worker.failed(WorkerLost("gone"))
+    fleet = of(worker, known(free=0))
+    assert fleet.candidates("sdxl") == []
+    assert worker.trust.seconds_left > 40
+
+
+def test_only_a_worker_that_offers_what_is_needed_is_chosen():
+    able, unable = known(free=1), known(free=4)
+    assert able.description
+    able.description.models[0].capabilities.append("reference_style")
+    fleet = of(able, unable)
+    assert fleet.choose("sdxl", ["reference_style"]) is able
+    assert fleet.choose("sdxl", ["model", "compel"]) is unable
+    assert fleet.choose("sdxl", ["another"]) is None
+    assert fleet.offers(able) == ["compel", "model", "reference_style"]
+
+
+def test_a_model_is_offered_only_while_it_is_loaded():
+    worker = known()
+    assert worker.status
+    del worker.status.loaded_models[:]
+    assert worker.offers() == []
+
+
+def test_operators_see_how_a_worker_stands():
+    worker = known(in_flight=2, speed=1.5)
+    assert not worker.message().HasField("ejected_until")
+    worker.failed(EngineFailed("it failed"))
+    worker.failed(WorkerLost("gone"))
+    message = worker.message()
+    assert (message.in_flight, message.failures, message.speed) == (2, 2, 1.5)
+    assert message.HasField("ejected_until")
+    assert not known(speed=None).message().HasField("speed")
+
+
+async def test_the_workers_are_counted_by_type_and_state():
+    def count(worker_type: str, state: str) -> float | None:
+        return REGISTRY.get_sample_value("atelier_workers", {"worker_type": worker_type, "state": state})
+
+    async with following() as fleet:
+        ejected = known(worker_type="wan")
+        ejected.failed(WorkerLost("gone"))
+        fleet.workers = [known(), known(), known(accepting=False), ejected, Worker("127.0.0.1:1")]
+        assert count("sdxl", "trusted") == 2
+        assert count("sdxl", "draining") == 1
+        assert count("wan", "ejected") == 1
+        assert count("unknown", "lost") == 1
+        fleet.workers = []
+    assert count("sdxl", "trusted") == 0
+
+
+async def test_another_worker_at_the_same_address_is_described_anew():
+    async with serving(worker_id="first") as server, following(server.address) as fleet:
+        await until(fleet.connected)
+        await server.stop()
+        await until(lambda: not fleet.connected())
+        async with serving(server.address, worker_id="second", slots=3):
+            await until(fleet.connected)
+            [worker] = fleet.workers
+            assert worker.description
+            assert (worker.description.worker_id, worker.description.slots) == ("second", 3)
+            assert worker.trust.state == "trusted"  # it drained: that is no failure
+            assert worker.free == 3
+
+
+async def test_a_frozen_worker_is_noticed_in_8_seconds_ejected_and_found_again(tmp_path: Path):
+    with process(tmp_path) as child:
+        async with following(await child.address()) as fleet:
+            await until(fleet.connected)
+            [worker] = fleet.workers
+            child.signal(signal.SIGSTOP)
+            await until(lambda: not fleet.connected(), worker_room.SILENCE_SECONDS + 0.5)
+            assert worker.message().failures == 1
+            child.signal(signal.SIGCONT)
+            await until(lambda: fleet.choose("chat"), 30)
+            assert worker.trust.state == "half_open"
+
+
+async def test_a_killed_worker_is_noticed_at_once_and_its_successor_found(tmp_path: Path):
+    with process(tmp_path) as child:
+        address = await child.address()
+        async with following(address) as fleet:
+            await until(fleet.connected)
+            child.signal(signal.SIGKILL)
+            await until(lambda: not fleet.connected(), 2)
+            assert fleet.workers[0].trust.state == "ejected"
+            async with serving(address):
+                await until(lambda: fleet.choose("chat"))
+                assert fleet.workers[0].trust.state == "half_open"
+
+
+async def test_following_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch):
+    failures: Iterator[None] = iter([None])
+    real = Worker._relay
+
+    async def fails_once(self, statuses, description: worker_pb2.WorkerDescription, notify) -> None:
+        for _ in failures:
+            raise ZeroDivisionError
+        await real(self, statuses, description, notify)
+
+    monkeypatch.setattr(Worker, "_relay", fails_once)
+    async with serving() as server, following(server.address) as fleet:
+        await until(fleet.connected)

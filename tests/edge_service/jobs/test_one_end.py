@@ -1,0 +1,124 @@
+"""What makes the end of a job one thing: a result with all that belongs to it, or nothing of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import psycopg
+import pytest
+from psycopg.errors import UniqueViolation
+
+from edge_service.jobs import execution
+from edge_service.jobs.database import Database
+from edge_service.jobs.estimates.costs import Costs
+from edge_service.jobs.execution import Execution, persistently
+from edge_service.jobs.leases import Leases, Unwritten
+from edge_service.jobs.store import Store
+from edge_service.jobs.wakeups import STOPPED, Wakeups
+from shared.assets import AssetStore
+from shared.errors import AssetNotFound, Cancelled, DatabaseUnavailable, JobNotFound
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from tests.edge_service.jobs.conftest import Jobs, asset
+
+LOST = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+async def test_a_result_whose_assets_cannot_be_stored_is_not_stored_either(jobs: Jobs):
+    lease, other = await jobs.running(), await jobs.running()
+    assert await jobs.complete(other, [asset(lease)])
+    with pytest.raises(UniqueViolation):
+        await jobs.complete(lease, [asset(lease)])
+    job = await jobs.store.job("ann", lease.job_id)
+    assert (job.status, job.last_sequence) == (job_pb2.JOB_STATUS_PROCESSING, lease.last_sequence)
+    assert await jobs.execute("SELECT * FROM ledger WHERE job_id = %s AND kind = 'settle'", lease.job_id) == []
+
+
+async def test_an_older_attempt_holds_up_no_take_over(jobs: Jobs):
+    zombie = await jobs.running()
+    assert await jobs.leases.requeue(zombie, LOST, 0, counts=True)
+    [fresh] = await jobs.lease()
+    await jobs.execute("UPDATE jobs SET lease_expires = now() - interval '1 second'")
+    assert await jobs.leases.renew([zombie]) == set()
+    assert [lease.attempt for lease in await jobs.leases.take_over()] == [fresh.attempt]
+
+
+async def test_nobody_cancels_what_is_anothers(jobs: Jobs):
+    lease = await jobs.running()
+    with pytest.raises(JobNotFound):
+        await jobs.store.cancel("bob", lease.job_id)
+    assert (await jobs.store.job("ann", lease.job_id)).status == job_pb2.JOB_STATUS_PROCESSING
+
+
+async def test_a_cancel_wakes_whoever_stops_running_jobs_at_once(database: Database):
+    wakeups = Wakeups()
+    jobs = Jobs(Store(database, wakeups), Leases(database, wakeups), database)
+    lease, queued = await jobs.running(), await jobs.submit()
+    with wakeups.on(STOPPED, "") as stopped:
+        await jobs.store.cancel("ann", queued)
+        assert not stopped.is_set()  # nobody runs it: no replica need look at its leases
+        await jobs.store.cancel("ann", lease.job_id)
+        assert stopped.is_set()
+
+
+async def test_a_job_that_somebody_else_changes_holds_up_no_lease(jobs: Jobs, database_url: str):
+    first, second = await jobs.submit(), await jobs.submit()
+    async with await psycopg.AsyncConnection.connect(database_url) as other:
+        await other.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", [first])
+        async with asyncio.timeout(10):
+            assert [lease.job_id for lease in await jobs.lease()] == [second]
+
+
+async def test_a_write_is_repeated_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(execution, "RETRY_SECONDS", 0.01)
+    tries = 0
+
+    async def write() -> str:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise DatabaseUnavailable("away")
+        return "written"
+
+    assert await persistently(write) == "written"
+    assert tries == 4
+
+
+async def test_the_files_of_a_refused_result_are_removed(jobs: Jobs, assets: AssetStore):
+    lease = await jobs.running()
+    await jobs.store.cancel("ann", lease.job_id)
+    [stored] = await assets.put_all(lease.owner, lease.job_id, lease.attempt, [PNG])
+    late = Execution(jobs.leases, assets, Costs(jobs.database))
+    worker = cast(Any, Late(lease.job_id, stored.key))
+    async with contextlib.aclosing(late.events(lease, worker)) as events:
+        async for event in events:
+            with pytest.raises(Cancelled):
+                await late.complete(lease, worker, event.callback, Unwritten(lease.last_sequence, []))
+    with pytest.raises(AssetNotFound):
+        await assets.size(stored.key)
+
+
+class Late:
+    """A worker that answers at once with a result whose file is stored already, and the call to it."""
+
+    description = None
+
+    def __init__(self, job_id: str, key: str) -> None:
+        asset = sdxl_pb2.SdxlAsset(key=key, type=job_pb2.ASSET_TYPE_IMAGE)
+        callback = sdxl_pb2.SdxlCallback(job_id=job_id, status=job_pb2.JOB_STATUS_COMPLETED, assets=[asset])
+        self._answer = sdxl_pb2.GenerateResponse(callback=callback)
+
+    def occupied(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def generate(self, request: object, timeout: float) -> "Late":
+        return self
+
+    async def __aiter__(self) -> AsyncIterator[sdxl_pb2.GenerateResponse]:
+        yield self._answer
+
+    def cancel(self) -> None: ...
+
+    def succeeded(self) -> None: ...

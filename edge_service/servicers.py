@@ -262,6 +262,15 @@ class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
         house = await self._store.secret(HOUSE_SECRET, fresh=secrets.token_bytes(32))
         return edge_pb2.GetWebhookSecretResponse(secret=secret_of(house, _owner()))
 
+    async def CreateKey(self, request: edge_pb2.CreateKeyRequest, context: Context) -> edge_pb2.CreateKeyResponse:
+        raise errors.NotImplementedYet("CreateKey: API keys are not built yet")
+
+    async def ListKeys(self, request: edge_pb2.ListKeysRequest, context: Context) -> edge_pb2.ListKeysResponse:
+        raise errors.NotImplementedYet("ListKeys: API keys are not built yet")
+
+    async def RevokeKey(self, request: edge_pb2.RevokeKeyRequest, context: Context) -> edge_pb2.RevokeKeyResponse:
+        raise errors.NotImplementedYet("RevokeKey: API keys are not built yet")
+
 
 class FleetServicer(edge_pb2_grpc.FleetServiceServicer):
     """The workers, for operators."""

@@ -13,7 +13,12 @@ AtelierError
 ├── CapabilityMissing       the loaded model cannot do it
 ├── NotImplementedYet       in the contract, not in this version
 ├── NoFreeSlot              come back later; carries when
-│   └── QueueFull           too many jobs wait; carries the limit
+│   ├── QueueFull           too many jobs wait; carries the limit
+│   └── QuotaExceeded       an account's limit is used up; carries the limit
+├── ContentForbidden        sexual content with an indication of a minor: refused for everyone, always
+├── ContentNotAllowed       a rule of the content mode refuses it
+├── ReferenceUnusable       a reference image that cannot be fetched, or is none
+├── KeyNotFound
 ├── OutOfMemory
 ├── NoWorker
 ├── WorkerLost
@@ -116,6 +121,25 @@ class QueueFull(NoFreeSlot):
         self.limit = limit
 
 
+class QuotaExceeded(NoFreeSlot):
+    def __init__(self, message: str, limit: str = "", retry_after_seconds: float = 60.0) -> None:
+        """`limit` names the limit that was met, such as "jobs_per_day"; the time is that until it resets."""
+        super().__init__(message, retry_after_seconds)
+        self.limit = limit
+
+
+class ContentForbidden(AtelierError): ...
+
+
+class ContentNotAllowed(AtelierError): ...
+
+
+class ReferenceUnusable(AtelierError): ...
+
+
+class KeyNotFound(AtelierError): ...
+
+
 class OutOfMemory(AtelierError): ...
 
 
@@ -171,6 +195,11 @@ TABLE: dict[type[AtelierError], tuple[grpc.StatusCode, "job_pb2.ErrorReason"]] =
     NotImplementedYet: (_Code.UNIMPLEMENTED, job_pb2.ERROR_REASON_NOT_IMPLEMENTED),
     NoFreeSlot: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_NO_FREE_SLOT),
     QueueFull: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_QUEUE_FULL),
+    QuotaExceeded: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_QUOTA_EXCEEDED),
+    ContentForbidden: (_Code.PERMISSION_DENIED, job_pb2.ERROR_REASON_CONTENT_FORBIDDEN),
+    ContentNotAllowed: (_Code.PERMISSION_DENIED, job_pb2.ERROR_REASON_CONTENT_NOT_ALLOWED),
+    ReferenceUnusable: (_Code.FAILED_PRECONDITION, job_pb2.ERROR_REASON_REFERENCE_UNUSABLE),
+    KeyNotFound: (_Code.NOT_FOUND, job_pb2.ERROR_REASON_KEY_NOT_FOUND),
     OutOfMemory: (_Code.RESOURCE_EXHAUSTED, job_pb2.ERROR_REASON_OUT_OF_MEMORY),
     NoWorker: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_NO_WORKER),
     WorkerLost: (_Code.UNAVAILABLE, job_pb2.ERROR_REASON_WORKER_LOST),
@@ -229,11 +258,11 @@ def _extra_details(error: AtelierError) -> list[Message]:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(int(error.retry_after_seconds * 1000))
         retry: list[Message] = [details_pb2.RetryInfo(retry_delay=delay)]
-        return [*retry, _quota_failure(error)] if isinstance(error, QueueFull) else retry
+        return [*retry, _quota_failure(error)] if isinstance(error, QueueFull | QuotaExceeded) else retry
     return []
 
 
-def _quota_failure(error: QueueFull) -> details_pb2.QuotaFailure:
+def _quota_failure(error: QueueFull | QuotaExceeded) -> details_pb2.QuotaFailure:
     violation = details_pb2.QuotaFailure.Violation(subject=error.limit, description=_clip(error.message))
     return details_pb2.QuotaFailure(violations=[violation])
 
@@ -288,7 +317,7 @@ def _read_limits(error: NoFreeSlot, status: status_pb2.Status) -> None:
         if detail.Is(details_pb2.RetryInfo.DESCRIPTOR):
             delay = details_pb2.RetryInfo.FromString(detail.value).retry_delay
             error.retry_after_seconds = delay.ToMilliseconds() / 1000
-        if isinstance(error, QueueFull) and detail.Is(details_pb2.QuotaFailure.DESCRIPTOR):
+        if isinstance(error, QueueFull | QuotaExceeded) and detail.Is(details_pb2.QuotaFailure.DESCRIPTOR):
             for violation in details_pb2.QuotaFailure.FromString(detail.value).violations:
                 error.limit = violation.subject
 

@@ -55,6 +55,11 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
     ) -> worker_pb2.UnloadModelResponse:
         raise NotImplementedYet("UnloadModel: a worker keeps its models until it stops; unloading is not built yet")
 
+    async def CountTokens(
+        self, request: worker_pb2.CountTokensRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> worker_pb2.CountTokensResponse:
+        raise NotImplementedYet("CountTokens: is not built yet")
+
     def _status(self) -> worker_pb2.WatchStatusResponse:
         models = self.config.models if self.config else ()
         used, total = self._memory()

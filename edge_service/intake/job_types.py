@@ -1,12 +1,10 @@
 """The table of job types in `policies/job_types.yaml`: which worker executes each, and with which values."""
 
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from edge_service.policy import Strict, policy
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
@@ -21,10 +19,8 @@ JOB_CLASSES: dict[str, type[WorkerJob]] = {
 CHAT_TURN = "chat_turn"
 
 
-class JobType(BaseModel):
+class JobType(Strict):
     """One job type. `values` is a partial job in the specification's JSON; what it names fills what a request lacks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     worker_type: str
     enhanced: bool = False
@@ -41,17 +37,13 @@ class JobType(BaseModel):
         return from_spec_dict(JOB_CLASSES[self.worker_type], self.values)
 
 
-class JobTypes(BaseModel):
+class JobTypes(Strict):
     """The whole table."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int
     job_types: dict[str, JobType]
 
 
-@cache
 def job_types() -> dict[str, JobType]:
-    """The table of this version, checked once."""
-    text = (files("edge_service") / "policies" / "job_types.yaml").read_text()
-    return JobTypes.model_validate(yaml.safe_load(text)).job_types
+    """The table that is in force."""
+    return policy("job_types", JobTypes).job_types

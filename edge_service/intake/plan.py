@@ -18,7 +18,7 @@ Models = Mapping[str, Sequence[worker_pb2.Model]]
 
 DEFAULT_DEADLINE_SECONDS = 3600.0
 # Fields of the contract without an effect yet. A control that does nothing would be a lie, so it is refused.
-NOT_YET = ("content_mode",)
+NOT_YET = ("content_mode", "aspect_ratio", "quality", "style", "reference_use")
 
 
 @dataclass(frozen=True)

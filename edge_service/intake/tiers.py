@@ -1,19 +1,11 @@
 """The table of tiers in `policies/tiers.yaml`: how urgent whose jobs are, and how many of them may be queued."""
 
-from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from edge_service.policy import Strict, policy
 from shared.errors import PermissionDenied
-
-
-class Strict(BaseModel):
-    """Nothing unknown is taken, nothing changes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RequestPriority(Strict):
@@ -72,8 +64,6 @@ class Tiers(Strict):
         return self.limits(name)._replace(of_user=self.tiers[name].max_turns)
 
 
-@cache
 def tiers() -> Tiers:
-    """The table of this version, checked once."""
-    text = (files("edge_service") / "policies" / "tiers.yaml").read_text()
-    return Tiers.model_validate(yaml.safe_load(text))
+    """The table that is in force."""
+    return policy("tiers", Tiers)

@@ -59,10 +59,10 @@ async def test_text_that_is_not_utf8_is_a_malformed_message(channel, name):
 @pytest.mark.parametrize("name", [name for name, method in BY_NAME.items() if any(text_fields(method))])
 async def test_a_megabyte_of_text_is_refused_with_the_bound(channel, name):
     for field in text_fields(BY_NAME[name]):
-        body = GetMessageClass(BY_NAME[name].input_type)(**{field.name: "x" * 2**20}).SerializeToString()
+        body = GetMessageClass(BY_NAME[name].input_type)(**{field.name: "1" * 2**20}).SerializeToString()
         error = await refused(channel, BY_NAME[name], body)
         assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-        assert "must be at most" in violations(error)[field.name]
+        assert "at most" in (said := violations(error)[field.name]) or "no more than" in said
         assert len(error.details() or "") < 2000
 
 

@@ -2,13 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
-import yaml
-from pydantic import BaseModel, ConfigDict, PositiveFloat
+from pydantic import PositiveFloat
 
 from edge_service.intake.job_types import WorkerJob
+from edge_service.policy import Strict, policy
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
@@ -33,20 +31,16 @@ class Kind:
     units: float
 
 
-class FirstGuesses(BaseModel):
+class FirstGuesses(Strict):
     """The table in `policies/costs.yaml`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int
     seconds_per_unit: dict[str, PositiveFloat]
 
 
-@cache
 def first_guesses() -> FirstGuesses:
-    """The table of this version, checked once."""
-    text = (files("edge_service") / "policies" / "costs.yaml").read_text()
-    return FirstGuesses.model_validate(yaml.safe_load(text))
+    """The table that is in force."""
+    return policy("costs", FirstGuesses)
 
 
 def kind_of(type_name: str, job: WorkerJob) -> Kind:

@@ -35,6 +35,12 @@ class ContentMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CONTENT_MODE_UNSPECIFIED: _ClassVar[ContentMode]
     CONTENT_MODE_SFW: _ClassVar[ContentMode]
     CONTENT_MODE_NSFW: _ClassVar[ContentMode]
+
+class ReferenceUse(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REFERENCE_USE_UNSPECIFIED: _ClassVar[ReferenceUse]
+    REFERENCE_USE_EXACT_COPY: _ClassVar[ReferenceUse]
+    REFERENCE_USE_MODIFY: _ClassVar[ReferenceUse]
 WEBHOOK_STATE_UNSPECIFIED: WebhookState
 WEBHOOK_STATE_PENDING: WebhookState
 WEBHOOK_STATE_DELIVERED: WebhookState
@@ -45,9 +51,12 @@ ENHANCEMENT_ON: Enhancement
 CONTENT_MODE_UNSPECIFIED: ContentMode
 CONTENT_MODE_SFW: ContentMode
 CONTENT_MODE_NSFW: ContentMode
+REFERENCE_USE_UNSPECIFIED: ReferenceUse
+REFERENCE_USE_EXACT_COPY: ReferenceUse
+REFERENCE_USE_MODIFY: ReferenceUse
 
 class SubmitJobRequest(_message.Message):
-    __slots__ = ("sdxl", "wan", "chat", "preset", "enhancement", "content_mode", "idempotency_key", "webhook", "deadline", "priority")
+    __slots__ = ("sdxl", "wan", "chat", "preset", "enhancement", "content_mode", "idempotency_key", "webhook", "deadline", "priority", "aspect_ratio", "quality", "style", "reference_use")
     SDXL_FIELD_NUMBER: _ClassVar[int]
     WAN_FIELD_NUMBER: _ClassVar[int]
     CHAT_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +67,10 @@ class SubmitJobRequest(_message.Message):
     WEBHOOK_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    STYLE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_USE_FIELD_NUMBER: _ClassVar[int]
     sdxl: _sdxl_pb2.SdxlJob
     wan: _wan_pb2.WanJob
     chat: _chat_pb2.ChatRequest
@@ -68,7 +81,11 @@ class SubmitJobRequest(_message.Message):
     webhook: Webhook
     deadline: _duration_pb2.Duration
     priority: int
-    def __init__(self, sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., preset: _Optional[str] = ..., enhancement: _Optional[_Union[Enhancement, str]] = ..., content_mode: _Optional[_Union[ContentMode, str]] = ..., idempotency_key: _Optional[str] = ..., webhook: _Optional[_Union[Webhook, _Mapping]] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ...) -> None: ...
+    aspect_ratio: str
+    quality: str
+    style: str
+    reference_use: ReferenceUse
+    def __init__(self, sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., preset: _Optional[str] = ..., enhancement: _Optional[_Union[Enhancement, str]] = ..., content_mode: _Optional[_Union[ContentMode, str]] = ..., idempotency_key: _Optional[str] = ..., webhook: _Optional[_Union[Webhook, _Mapping]] = ..., deadline: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., priority: _Optional[int] = ..., aspect_ratio: _Optional[str] = ..., quality: _Optional[str] = ..., style: _Optional[str] = ..., reference_use: _Optional[_Union[ReferenceUse, str]] = ...) -> None: ...
 
 class SubmitJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -211,10 +228,14 @@ class RetryJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
-    __slots__ = ("request",)
+    __slots__ = ("request", "content_mode", "context")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_MODE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     request: _chat_pb2.ChatRequest
-    def __init__(self, request: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ...) -> None: ...
+    content_mode: ContentMode
+    context: str
+    def __init__(self, request: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., content_mode: _Optional[_Union[ContentMode, str]] = ..., context: _Optional[str] = ...) -> None: ...
 
 class ChatResponse(_message.Message):
     __slots__ = ("accepted", "progress", "delta", "callback")
@@ -269,12 +290,14 @@ class DownloadAssetResponse(_message.Message):
     def __init__(self, chunk: _Optional[bytes] = ...) -> None: ...
 
 class CreateUploadRequest(_message.Message):
-    __slots__ = ("mime_type", "bytes")
+    __slots__ = ("mime_type", "bytes", "sha256")
     MIME_TYPE_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
     mime_type: str
     bytes: int
-    def __init__(self, mime_type: _Optional[str] = ..., bytes: _Optional[int] = ...) -> None: ...
+    sha256: str
+    def __init__(self, mime_type: _Optional[str] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class CreateUploadResponse(_message.Message):
     __slots__ = ("asset", "url")
@@ -299,24 +322,156 @@ class GetCatalogRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetCatalogResponse(_message.Message):
-    __slots__ = ("job_types", "models")
+    __slots__ = ("job_types", "models", "presets", "aspect_ratios", "qualities", "styles", "content_modes", "chat_contexts", "policy_version")
     JOB_TYPES_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    PRESETS_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_RATIOS_FIELD_NUMBER: _ClassVar[int]
+    QUALITIES_FIELD_NUMBER: _ClassVar[int]
+    STYLES_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_MODES_FIELD_NUMBER: _ClassVar[int]
+    CHAT_CONTEXTS_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     job_types: _containers.RepeatedCompositeFieldContainer[JobTypeEntry]
     models: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Model]
-    def __init__(self, job_types: _Optional[_Iterable[_Union[JobTypeEntry, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[_worker_pb2.Model, _Mapping]]] = ...) -> None: ...
+    presets: _containers.RepeatedCompositeFieldContainer[PresetEntry]
+    aspect_ratios: _containers.RepeatedCompositeFieldContainer[AspectRatioEntry]
+    qualities: _containers.RepeatedCompositeFieldContainer[WordsEntry]
+    styles: _containers.RepeatedCompositeFieldContainer[WordsEntry]
+    content_modes: _containers.RepeatedScalarFieldContainer[ContentMode]
+    chat_contexts: _containers.RepeatedCompositeFieldContainer[WordsEntry]
+    policy_version: str
+    def __init__(self, job_types: _Optional[_Iterable[_Union[JobTypeEntry, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[_worker_pb2.Model, _Mapping]]] = ..., presets: _Optional[_Iterable[_Union[PresetEntry, _Mapping]]] = ..., aspect_ratios: _Optional[_Iterable[_Union[AspectRatioEntry, _Mapping]]] = ..., qualities: _Optional[_Iterable[_Union[WordsEntry, _Mapping]]] = ..., styles: _Optional[_Iterable[_Union[WordsEntry, _Mapping]]] = ..., content_modes: _Optional[_Iterable[_Union[ContentMode, str]]] = ..., chat_contexts: _Optional[_Iterable[_Union[WordsEntry, _Mapping]]] = ..., policy_version: _Optional[str] = ...) -> None: ...
+
+class PresetEntry(_message.Message):
+    __slots__ = ("name", "worker_type", "description", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WORKER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    worker_type: str
+    description: str
+    values: str
+    def __init__(self, name: _Optional[str] = ..., worker_type: _Optional[str] = ..., description: _Optional[str] = ..., values: _Optional[str] = ...) -> None: ...
+
+class AspectRatioEntry(_message.Message):
+    __slots__ = ("name", "worker_type", "width", "height")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WORKER_TYPE_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    worker_type: str
+    width: int
+    height: int
+    def __init__(self, name: _Optional[str] = ..., worker_type: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
+
+class WordsEntry(_message.Message):
+    __slots__ = ("name", "description")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
 
 class GetAccountRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class GetAccountResponse(_message.Message):
-    __slots__ = ("user_id", "tier")
+    __slots__ = ("user_id", "tier", "permissions", "content_mode", "quotas")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
+    PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_MODE_FIELD_NUMBER: _ClassVar[int]
+    QUOTAS_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     tier: str
-    def __init__(self, user_id: _Optional[str] = ..., tier: _Optional[str] = ...) -> None: ...
+    permissions: _containers.RepeatedScalarFieldContainer[str]
+    content_mode: ContentMode
+    quotas: _containers.RepeatedCompositeFieldContainer[Quota]
+    def __init__(self, user_id: _Optional[str] = ..., tier: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ..., content_mode: _Optional[_Union[ContentMode, str]] = ..., quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ...) -> None: ...
+
+class Quota(_message.Message):
+    __slots__ = ("name", "size", "used", "resets")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    USED_FIELD_NUMBER: _ClassVar[int]
+    RESETS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    used: int
+    resets: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., used: _Optional[int] = ..., resets: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CreateKeyRequest(_message.Message):
+    __slots__ = ("name", "scopes", "lifetime", "user_id", "tier")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    LIFETIME_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    lifetime: _duration_pb2.Duration
+    user_id: str
+    tier: str
+    def __init__(self, name: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., lifetime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., user_id: _Optional[str] = ..., tier: _Optional[str] = ...) -> None: ...
+
+class CreateKeyResponse(_message.Message):
+    __slots__ = ("key", "secret")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    key: ApiKey
+    secret: str
+    def __init__(self, key: _Optional[_Union[ApiKey, _Mapping]] = ..., secret: _Optional[str] = ...) -> None: ...
+
+class ListKeysRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class ListKeysResponse(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[ApiKey]
+    def __init__(self, keys: _Optional[_Iterable[_Union[ApiKey, _Mapping]]] = ...) -> None: ...
+
+class RevokeKeyRequest(_message.Message):
+    __slots__ = ("key_id",)
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    def __init__(self, key_id: _Optional[str] = ...) -> None: ...
+
+class RevokeKeyResponse(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: ApiKey
+    def __init__(self, key: _Optional[_Union[ApiKey, _Mapping]] = ...) -> None: ...
+
+class ApiKey(_message.Message):
+    __slots__ = ("id", "name", "user_id", "tier", "scopes", "created", "expires", "revoked", "last_used")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    SCOPES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_FIELD_NUMBER: _ClassVar[int]
+    LAST_USED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    user_id: str
+    tier: str
+    scopes: _containers.RepeatedScalarFieldContainer[str]
+    created: _timestamp_pb2.Timestamp
+    expires: _timestamp_pb2.Timestamp
+    revoked: _timestamp_pb2.Timestamp
+    last_used: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., user_id: _Optional[str] = ..., tier: _Optional[str] = ..., scopes: _Optional[_Iterable[str]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expires: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoked: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_used: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetWebhookSecretRequest(_message.Message):
     __slots__ = ()
@@ -373,7 +528,7 @@ class DrainWorkerResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "type", "user_id", "status", "queue_position", "estimate", "priority", "attempts", "created", "started", "ended", "deadline", "sdxl", "wan", "chat", "decisions", "sdxl_callback", "wan_callback", "chat_callback", "error", "charge", "last_sequence", "retry_of", "webhook")
+    __slots__ = ("id", "type", "user_id", "status", "queue_position", "estimate", "priority", "attempts", "created", "started", "ended", "deadline", "sdxl", "wan", "chat", "decisions", "sdxl_callback", "wan_callback", "chat_callback", "error", "charge", "last_sequence", "retry_of", "webhook", "original_prompt", "policy_version")
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -398,6 +553,8 @@ class Job(_message.Message):
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     RETRY_OF_FIELD_NUMBER: _ClassVar[int]
     WEBHOOK_FIELD_NUMBER: _ClassVar[int]
+    ORIGINAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: str
     user_id: str
@@ -422,7 +579,9 @@ class Job(_message.Message):
     last_sequence: int
     retry_of: str
     webhook: WebhookDelivery
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., user_id: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., queue_position: _Optional[int] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., priority: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., sdxl_callback: _Optional[_Union[_sdxl_pb2.SdxlCallback, _Mapping]] = ..., wan_callback: _Optional[_Union[_wan_pb2.WanCallback, _Mapping]] = ..., chat_callback: _Optional[_Union[_chat_pb2.ChatCallback, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ..., charge: _Optional[int] = ..., last_sequence: _Optional[int] = ..., retry_of: _Optional[str] = ..., webhook: _Optional[_Union[WebhookDelivery, _Mapping]] = ...) -> None: ...
+    original_prompt: str
+    policy_version: str
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., user_id: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., queue_position: _Optional[int] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., priority: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., sdxl_callback: _Optional[_Union[_sdxl_pb2.SdxlCallback, _Mapping]] = ..., wan_callback: _Optional[_Union[_wan_pb2.WanCallback, _Mapping]] = ..., chat_callback: _Optional[_Union[_chat_pb2.ChatCallback, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ..., charge: _Optional[int] = ..., last_sequence: _Optional[int] = ..., retry_of: _Optional[str] = ..., webhook: _Optional[_Union[WebhookDelivery, _Mapping]] = ..., original_prompt: _Optional[str] = ..., policy_version: _Optional[str] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "worker_id", "started", "ended", "error")
@@ -494,16 +653,22 @@ class Asset(_message.Message):
     def __init__(self, key: _Optional[str] = ..., job_id: _Optional[str] = ..., type: _Optional[_Union[_job_pb2.AssetType, str]] = ..., mime_type: _Optional[str] = ..., bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., url: _Optional[str] = ..., url_expires: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobTypeEntry(_message.Message):
-    __slots__ = ("name", "worker_type", "available", "parameters")
+    __slots__ = ("name", "worker_type", "available", "parameters", "credits", "permitted", "enhanced")
     NAME_FIELD_NUMBER: _ClassVar[int]
     WORKER_TYPE_FIELD_NUMBER: _ClassVar[int]
     AVAILABLE_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    CREDITS_FIELD_NUMBER: _ClassVar[int]
+    PERMITTED_FIELD_NUMBER: _ClassVar[int]
+    ENHANCED_FIELD_NUMBER: _ClassVar[int]
     name: str
     worker_type: str
     available: bool
     parameters: _containers.RepeatedCompositeFieldContainer[Parameter]
-    def __init__(self, name: _Optional[str] = ..., worker_type: _Optional[str] = ..., available: _Optional[bool] = ..., parameters: _Optional[_Iterable[_Union[Parameter, _Mapping]]] = ...) -> None: ...
+    credits: int
+    permitted: bool
+    enhanced: bool
+    def __init__(self, name: _Optional[str] = ..., worker_type: _Optional[str] = ..., available: _Optional[bool] = ..., parameters: _Optional[_Iterable[_Union[Parameter, _Mapping]]] = ..., credits: _Optional[int] = ..., permitted: _Optional[bool] = ..., enhanced: _Optional[bool] = ...) -> None: ...
 
 class Parameter(_message.Message):
     __slots__ = ("field", "type", "default", "minimum", "maximum", "choices", "pattern")

@@ -462,7 +462,7 @@ class AssetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateUpload(self, request, context):
-        """Opens an upload of a reference image.
+        """Opens an upload of a reference image, or returns the asset where the caller has uploaded the same bytes before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -748,6 +748,21 @@ class AccountServiceStub:
                 request_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretRequest.SerializeToString,
                 response_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretResponse.FromString,
                 _registered_method=True)
+        self.CreateKey = channel.unary_unary(
+                '/atelier.edge.v1.AccountService/CreateKey',
+                request_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.CreateKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/atelier.edge.v1.AccountService/ListKeys',
+                request_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeKey = channel.unary_unary(
+                '/atelier.edge.v1.AccountService/RevokeKey',
+                request_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.RevokeKeyRequest.SerializeToString,
+                response_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.RevokeKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AccountServiceServicer:
@@ -768,6 +783,27 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateKey(self, request, context):
+        """Makes an API key. Its secret is in the answer and nowhere else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Returns the caller's API keys, without their secrets, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeKey(self, request, context):
+        """Revokes an API key: no replica takes it after the answer. A revoked one stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -780,6 +816,21 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.GetWebhookSecret,
                     request_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretRequest.FromString,
                     response_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretResponse.SerializeToString,
+            ),
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.CreateKeyRequest.FromString,
+                    response_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.ListKeysRequest.FromString,
+                    response_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'RevokeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeKey,
+                    request_deserializer=atelier_dot_edge_dot_v1_dot_edge__pb2.RevokeKeyRequest.FromString,
+                    response_serializer=atelier_dot_edge_dot_v1_dot_edge__pb2.RevokeKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -837,6 +888,87 @@ class AccountService:
             '/atelier.edge.v1.AccountService/GetWebhookSecret',
             atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretRequest.SerializeToString,
             atelier_dot_edge_dot_v1_dot_edge__pb2.GetWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.edge.v1.AccountService/CreateKey',
+            atelier_dot_edge_dot_v1_dot_edge__pb2.CreateKeyRequest.SerializeToString,
+            atelier_dot_edge_dot_v1_dot_edge__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.edge.v1.AccountService/ListKeys',
+            atelier_dot_edge_dot_v1_dot_edge__pb2.ListKeysRequest.SerializeToString,
+            atelier_dot_edge_dot_v1_dot_edge__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.edge.v1.AccountService/RevokeKey',
+            atelier_dot_edge_dot_v1_dot_edge__pb2.RevokeKeyRequest.SerializeToString,
+            atelier_dot_edge_dot_v1_dot_edge__pb2.RevokeKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

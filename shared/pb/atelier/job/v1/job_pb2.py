@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from shared.pb.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61telier/job/v1/job.proto\x12\x0e\x61telier.job.v1\x1a\x1b\x62uf/validate/validate.proto\"\xd2\x01\n\x08Progress\x12\x30\n\x05phase\x18\x01 \x01(\x0e\x32\x15.atelier.job.v1.PhaseB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x13\n\x0btotal_steps\x18\x03 \x01(\r\x12)\n\x0f\x65lapsed_seconds\x18\x04 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x30\n\x11remaining_seconds\x18\x05 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x00\x88\x01\x01\x42\x14\n\x12_remaining_seconds\"]\n\x07Preview\x12\x17\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x1c\n\tmime_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0c\n\x04step\x18\x04 \x01(\r\"`\n\x08JobError\x12\x37\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.atelier.job.v1.ErrorReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\x07message\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0f*\xd3\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\x01\x12\x15\n\x11JOB_STATUS_FAILED\x10\x02\x12\x19\n\x15JOB_STATUS_PROCESSING\x10\x03\x12\x15\n\x11JOB_STATUS_QUEUED\x10\x04\x12\x15\n\x11JOB_STATUS_LEASED\x10\x05\x12\x18\n\x14JOB_STATUS_CANCELLED\x10\x06\x12\x16\n\x12JOB_STATUS_EXPIRED\x10\x07*\x97\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_WAITING\x10\x01\x12\x12\n\x0ePHASE_ENCODING\x10\x02\x12\x13\n\x0fPHASE_DENOISING\x10\x03\x12\x12\n\x0ePHASE_DECODING\x10\x04\x12\x11\n\rPHASE_STORING\x10\x05\x12\x14\n\x10PHASE_GENERATING\x10\x06*h\n\tAssetType\x12\x1a\n\x16\x41SSET_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41SSET_TYPE_IMAGE\x10\x01\x12\x14\n\x10\x41SSET_TYPE_VIDEO\x10\x02\x12\x13\n\x0f\x41SSET_TYPE_TEXT\x10\x03*\x9c\x01\n\x11\x45nhancementSource\x12\"\n\x1e\x45NHANCEMENT_SOURCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NHANCEMENT_SOURCE_NONE\x10\x01\x12$\n ENHANCEMENT_SOURCE_QWEN_INSTRUCT\x10\x02\x12 \n\x1c\x45NHANCEMENT_SOURCE_QWEN_BASE\x10\x03*\xe1\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_MESSAGE\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_INPUT_TOO_LONG\x10\x03\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x04\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_FOUND\x10\x06\x12 \n\x1c\x45RROR_REASON_ASSET_NOT_FOUND\x10\x07\x12#\n\x1f\x45RROR_REASON_CAPABILITY_MISSING\x10\x08\x12 \n\x1c\x45RROR_REASON_NOT_IMPLEMENTED\x10\t\x12\x1d\n\x19\x45RROR_REASON_NO_FREE_SLOT\x10\n\x12\x1e\n\x1a\x45RROR_REASON_OUT_OF_MEMORY\x10\x0b\x12\"\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x0c\x12\x1a\n\x16\x45RROR_REASON_NO_WORKER\x10\r\x12\x1c\n\x18\x45RROR_REASON_WORKER_LOST\x10\x0e\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x0f\x12$\n ERROR_REASON_STORAGE_UNAVAILABLE\x10\x10\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10\x11\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x12\x12\x1a\n\x16\x45RROR_REASON_CANCELLED\x10\x13\x12\x1e\n\x1a\x45RROR_REASON_ENGINE_FAILED\x10\x14\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x15\x12%\n!ERROR_REASON_IDEMPOTENCY_CONFLICT\x10\x16\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x17\x12\x1a\n\x16\x45RROR_REASON_EDGE_LOST\x10\x18\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_ENDED\x10\x19\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61telier/job/v1/job.proto\x12\x0e\x61telier.job.v1\x1a\x1b\x62uf/validate/validate.proto\"\xd2\x01\n\x08Progress\x12\x30\n\x05phase\x18\x01 \x01(\x0e\x32\x15.atelier.job.v1.PhaseB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x13\n\x0btotal_steps\x18\x03 \x01(\r\x12)\n\x0f\x65lapsed_seconds\x18\x04 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x30\n\x11remaining_seconds\x18\x05 \x01(\x01\x42\x10\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01H\x00\x88\x01\x01\x42\x14\n\x12_remaining_seconds\"]\n\x07Preview\x12\x17\n\x03key\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x1c\n\tmime_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\r\n\x05index\x18\x03 \x01(\r\x12\x0c\n\x04step\x18\x04 \x01(\r\"\x9c\x01\n\tReference\x12\x37\n\x03key\x18\x01 \x01(\tB*\xbaH\'r%\x10\x01\x18\x80\x04\x32\x1e^[A-Za-z0-9][A-Za-z0-9._@/-]*$\x12%\n\x06sha256\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\x12\x16\n\x05width\x18\x03 \x01(\rB\x07\xbaH\x04*\x02(\x01\x12\x17\n\x06height\x18\x04 \x01(\rB\x07\xbaH\x04*\x02(\x01\"`\n\x08JobError\x12\x37\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.atelier.job.v1.ErrorReasonB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\x07message\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0f*\xd3\x01\n\tJobStatus\x12\x1a\n\x16JOB_STATUS_UNSPECIFIED\x10\x00\x12\x18\n\x14JOB_STATUS_COMPLETED\x10\x01\x12\x15\n\x11JOB_STATUS_FAILED\x10\x02\x12\x19\n\x15JOB_STATUS_PROCESSING\x10\x03\x12\x15\n\x11JOB_STATUS_QUEUED\x10\x04\x12\x15\n\x11JOB_STATUS_LEASED\x10\x05\x12\x18\n\x14JOB_STATUS_CANCELLED\x10\x06\x12\x16\n\x12JOB_STATUS_EXPIRED\x10\x07*\x97\x01\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x11\n\rPHASE_WAITING\x10\x01\x12\x12\n\x0ePHASE_ENCODING\x10\x02\x12\x13\n\x0fPHASE_DENOISING\x10\x03\x12\x12\n\x0ePHASE_DECODING\x10\x04\x12\x11\n\rPHASE_STORING\x10\x05\x12\x14\n\x10PHASE_GENERATING\x10\x06*h\n\tAssetType\x12\x1a\n\x16\x41SSET_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41SSET_TYPE_IMAGE\x10\x01\x12\x14\n\x10\x41SSET_TYPE_VIDEO\x10\x02\x12\x13\n\x0f\x41SSET_TYPE_TEXT\x10\x03*\x9c\x01\n\x11\x45nhancementSource\x12\"\n\x1e\x45NHANCEMENT_SOURCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NHANCEMENT_SOURCE_NONE\x10\x01\x12$\n ENHANCEMENT_SOURCE_QWEN_INSTRUCT\x10\x02\x12 \n\x1c\x45NHANCEMENT_SOURCE_QWEN_BASE\x10\x03*\x91\x08\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12\"\n\x1e\x45RROR_REASON_MALFORMED_MESSAGE\x10\x02\x12\x1f\n\x1b\x45RROR_REASON_INPUT_TOO_LONG\x10\x03\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x04\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x05\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_FOUND\x10\x06\x12 \n\x1c\x45RROR_REASON_ASSET_NOT_FOUND\x10\x07\x12#\n\x1f\x45RROR_REASON_CAPABILITY_MISSING\x10\x08\x12 \n\x1c\x45RROR_REASON_NOT_IMPLEMENTED\x10\t\x12\x1d\n\x19\x45RROR_REASON_NO_FREE_SLOT\x10\n\x12\x1e\n\x1a\x45RROR_REASON_OUT_OF_MEMORY\x10\x0b\x12\"\n\x1e\x45RROR_REASON_MESSAGE_TOO_LARGE\x10\x0c\x12\x1a\n\x16\x45RROR_REASON_NO_WORKER\x10\r\x12\x1c\n\x18\x45RROR_REASON_WORKER_LOST\x10\x0e\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x0f\x12$\n ERROR_REASON_STORAGE_UNAVAILABLE\x10\x10\x12%\n!ERROR_REASON_DATABASE_UNAVAILABLE\x10\x11\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x12\x12\x1a\n\x16\x45RROR_REASON_CANCELLED\x10\x13\x12\x1e\n\x1a\x45RROR_REASON_ENGINE_FAILED\x10\x14\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x15\x12%\n!ERROR_REASON_IDEMPOTENCY_CONFLICT\x10\x16\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x17\x12\x1a\n\x16\x45RROR_REASON_EDGE_LOST\x10\x18\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_ENDED\x10\x19\x12\x1f\n\x1b\x45RROR_REASON_QUOTA_EXCEEDED\x10\x1a\x12\"\n\x1e\x45RROR_REASON_CONTENT_FORBIDDEN\x10\x1b\x12$\n ERROR_REASON_CONTENT_NOT_ALLOWED\x10\x1c\x12#\n\x1f\x45RROR_REASON_REFERENCE_UNUSABLE\x10\x1d\x12\x1e\n\x1a\x45RROR_REASON_KEY_NOT_FOUND\x10\x1e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,24 +42,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVIEW'].fields_by_name['key']._serialized_options = b'\272H\007r\005\020\001\030\200\004'
   _globals['_PREVIEW'].fields_by_name['mime_type']._loaded_options = None
   _globals['_PREVIEW'].fields_by_name['mime_type']._serialized_options = b'\272H\006r\004\020\001\030d'
+  _globals['_REFERENCE'].fields_by_name['key']._loaded_options = None
+  _globals['_REFERENCE'].fields_by_name['key']._serialized_options = b'\272H\'r%\020\001\030\200\0042\036^[A-Za-z0-9][A-Za-z0-9._@/-]*$'
+  _globals['_REFERENCE'].fields_by_name['sha256']._loaded_options = None
+  _globals['_REFERENCE'].fields_by_name['sha256']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
+  _globals['_REFERENCE'].fields_by_name['width']._loaded_options = None
+  _globals['_REFERENCE'].fields_by_name['width']._serialized_options = b'\272H\004*\002(\001'
+  _globals['_REFERENCE'].fields_by_name['height']._loaded_options = None
+  _globals['_REFERENCE'].fields_by_name['height']._serialized_options = b'\272H\004*\002(\001'
   _globals['_JOBERROR'].fields_by_name['reason']._loaded_options = None
   _globals['_JOBERROR'].fields_by_name['reason']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_JOBERROR'].fields_by_name['message']._loaded_options = None
   _globals['_JOBERROR'].fields_by_name['message']._serialized_options = b'\272H\007r\005\020\001\030\320\017'
-  _globals['_JOBSTATUS']._serialized_start=480
-  _globals['_JOBSTATUS']._serialized_end=691
-  _globals['_PHASE']._serialized_start=694
-  _globals['_PHASE']._serialized_end=845
-  _globals['_ASSETTYPE']._serialized_start=847
-  _globals['_ASSETTYPE']._serialized_end=951
-  _globals['_ENHANCEMENTSOURCE']._serialized_start=954
-  _globals['_ENHANCEMENTSOURCE']._serialized_end=1110
-  _globals['_ERRORREASON']._serialized_start=1113
-  _globals['_ERRORREASON']._serialized_end=1978
+  _globals['_JOBSTATUS']._serialized_start=639
+  _globals['_JOBSTATUS']._serialized_end=850
+  _globals['_PHASE']._serialized_start=853
+  _globals['_PHASE']._serialized_end=1004
+  _globals['_ASSETTYPE']._serialized_start=1006
+  _globals['_ASSETTYPE']._serialized_end=1110
+  _globals['_ENHANCEMENTSOURCE']._serialized_start=1113
+  _globals['_ENHANCEMENTSOURCE']._serialized_end=1269
+  _globals['_ERRORREASON']._serialized_start=1272
+  _globals['_ERRORREASON']._serialized_end=2313
   _globals['_PROGRESS']._serialized_start=74
   _globals['_PROGRESS']._serialized_end=284
   _globals['_PREVIEW']._serialized_start=286
   _globals['_PREVIEW']._serialized_end=379
-  _globals['_JOBERROR']._serialized_start=381
-  _globals['_JOBERROR']._serialized_end=477
+  _globals['_REFERENCE']._serialized_start=382
+  _globals['_REFERENCE']._serialized_end=538
+  _globals['_JOBERROR']._serialized_start=540
+  _globals['_JOBERROR']._serialized_end=636
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,11 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
     ERROR_REASON_EDGE_LOST: _ClassVar[ErrorReason]
     ERROR_REASON_JOB_NOT_ENDED: _ClassVar[ErrorReason]
+    ERROR_REASON_QUOTA_EXCEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_CONTENT_FORBIDDEN: _ClassVar[ErrorReason]
+    ERROR_REASON_CONTENT_NOT_ALLOWED: _ClassVar[ErrorReason]
+    ERROR_REASON_REFERENCE_UNUSABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_KEY_NOT_FOUND: _ClassVar[ErrorReason]
 JOB_STATUS_UNSPECIFIED: JobStatus
 JOB_STATUS_COMPLETED: JobStatus
 JOB_STATUS_FAILED: JobStatus
@@ -118,6 +123,11 @@ ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason
 ERROR_REASON_QUEUE_FULL: ErrorReason
 ERROR_REASON_EDGE_LOST: ErrorReason
 ERROR_REASON_JOB_NOT_ENDED: ErrorReason
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason
+ERROR_REASON_CONTENT_FORBIDDEN: ErrorReason
+ERROR_REASON_CONTENT_NOT_ALLOWED: ErrorReason
+ERROR_REASON_REFERENCE_UNUSABLE: ErrorReason
+ERROR_REASON_KEY_NOT_FOUND: ErrorReason
 
 class Progress(_message.Message):
     __slots__ = ("phase", "step", "total_steps", "elapsed_seconds", "remaining_seconds")
@@ -144,6 +154,18 @@ class Preview(_message.Message):
     index: int
     step: int
     def __init__(self, key: _Optional[str] = ..., mime_type: _Optional[str] = ..., index: _Optional[int] = ..., step: _Optional[int] = ...) -> None: ...
+
+class Reference(_message.Message):
+    __slots__ = ("key", "sha256", "width", "height")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    sha256: str
+    width: int
+    height: int
+    def __init__(self, key: _Optional[str] = ..., sha256: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
 
 class JobError(_message.Message):
     __slots__ = ("reason", "message")

@@ -76,7 +76,7 @@ class GenerateResponse(_message.Message):
     def __init__(self, progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., preview: _Optional[_Union[_job_pb2.Preview, _Mapping]] = ..., callback: _Optional[_Union[SdxlCallback, _Mapping]] = ...) -> None: ...
 
 class SdxlJob(_message.Message):
-    __slots__ = ("id", "type", "prompt", "user_id", "config", "metadata", "compel_enabled", "compel_weights", "sampling")
+    __slots__ = ("id", "type", "prompt", "user_id", "config", "metadata", "compel_enabled", "compel_weights", "sampling", "references", "enhancement_source")
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,8 @@ class SdxlJob(_message.Message):
     COMPEL_ENABLED_FIELD_NUMBER: _ClassVar[int]
     COMPEL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    ENHANCEMENT_SOURCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: SdxlJobType
     prompt: str
@@ -95,7 +97,17 @@ class SdxlJob(_message.Message):
     compel_enabled: bool
     compel_weights: str
     sampling: SdxlSampling
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[SdxlJobType, str]] = ..., prompt: _Optional[str] = ..., user_id: _Optional[str] = ..., config: _Optional[_Union[SdxlConfig, _Mapping]] = ..., metadata: _Optional[_Union[SdxlMetadata, _Mapping]] = ..., compel_enabled: _Optional[bool] = ..., compel_weights: _Optional[str] = ..., sampling: _Optional[_Union[SdxlSampling, _Mapping]] = ...) -> None: ...
+    references: SdxlReferences
+    enhancement_source: _job_pb2.EnhancementSource
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[SdxlJobType, str]] = ..., prompt: _Optional[str] = ..., user_id: _Optional[str] = ..., config: _Optional[_Union[SdxlConfig, _Mapping]] = ..., metadata: _Optional[_Union[SdxlMetadata, _Mapping]] = ..., compel_enabled: _Optional[bool] = ..., compel_weights: _Optional[str] = ..., sampling: _Optional[_Union[SdxlSampling, _Mapping]] = ..., references: _Optional[_Union[SdxlReferences, _Mapping]] = ..., enhancement_source: _Optional[_Union[_job_pb2.EnhancementSource, str]] = ...) -> None: ...
+
+class SdxlReferences(_message.Message):
+    __slots__ = ("image", "denoise")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    DENOISE_FIELD_NUMBER: _ClassVar[int]
+    image: _job_pb2.Reference
+    denoise: float
+    def __init__(self, image: _Optional[_Union[_job_pb2.Reference, _Mapping]] = ..., denoise: _Optional[float] = ...) -> None: ...
 
 class SdxlConfig(_message.Message):
     __slots__ = ("num_images", "steps", "guidance_scale", "resolution", "seed", "negative_prompt")

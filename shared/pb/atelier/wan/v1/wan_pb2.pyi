@@ -64,7 +64,7 @@ class GenerateResponse(_message.Message):
     def __init__(self, progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., preview: _Optional[_Union[_job_pb2.Preview, _Mapping]] = ..., callback: _Optional[_Union[WanCallback, _Mapping]] = ...) -> None: ...
 
 class WanJob(_message.Message):
-    __slots__ = ("id", "type", "prompt", "user_id", "config", "metadata", "sampling")
+    __slots__ = ("id", "type", "prompt", "user_id", "config", "metadata", "sampling", "references", "enhancement_source")
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,8 @@ class WanJob(_message.Message):
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    ENHANCEMENT_SOURCE_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: WanJobType
     prompt: str
@@ -79,7 +81,17 @@ class WanJob(_message.Message):
     config: WanConfig
     metadata: WanMetadata
     sampling: WanSampling
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[WanJobType, str]] = ..., prompt: _Optional[str] = ..., user_id: _Optional[str] = ..., config: _Optional[_Union[WanConfig, _Mapping]] = ..., metadata: _Optional[_Union[WanMetadata, _Mapping]] = ..., sampling: _Optional[_Union[WanSampling, _Mapping]] = ...) -> None: ...
+    references: WanReferences
+    enhancement_source: _job_pb2.EnhancementSource
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[_Union[WanJobType, str]] = ..., prompt: _Optional[str] = ..., user_id: _Optional[str] = ..., config: _Optional[_Union[WanConfig, _Mapping]] = ..., metadata: _Optional[_Union[WanMetadata, _Mapping]] = ..., sampling: _Optional[_Union[WanSampling, _Mapping]] = ..., references: _Optional[_Union[WanReferences, _Mapping]] = ..., enhancement_source: _Optional[_Union[_job_pb2.EnhancementSource, str]] = ...) -> None: ...
+
+class WanReferences(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: _job_pb2.Reference
+    last: _job_pb2.Reference
+    def __init__(self, first: _Optional[_Union[_job_pb2.Reference, _Mapping]] = ..., last: _Optional[_Union[_job_pb2.Reference, _Mapping]] = ...) -> None: ...
 
 class WanConfig(_message.Message):
     __slots__ = ("width", "height", "frames", "fps", "reference_mode", "image", "first_frame", "last_frame")

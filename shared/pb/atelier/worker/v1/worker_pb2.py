@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from shared.pb.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/worker/v1/worker.proto\x12\x11\x61telier.worker.v1\x1a\x1b\x62uf/validate/validate.proto\"\x11\n\x0f\x44\x65scribeRequest\"H\n\x10\x44\x65scribeResponse\x12\x34\n\x06worker\x18\x01 \x01(\x0b\x32$.atelier.worker.v1.WorkerDescription\"\x14\n\x12WatchStatusRequest\"\xec\x01\n\x13WatchStatusResponse\x12\x17\n\x05slots\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x08\x12\x1d\n\nfree_slots\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1a\n\x07waiting\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x11\n\taccepting\x18\x04 \x01(\x08\x12/\n\rloaded_models\x18\x05 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x1d\n\x15\x64\x65vice_memory_used_mb\x18\x06 \x01(\r\x12\x1e\n\x16\x64\x65vice_memory_total_mb\x18\x07 \x01(\r\"+\n\x10LoadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x13\n\x11LoadModelResponse\"-\n\x12UnloadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x15\n\x13UnloadModelResponse\"\xa7\x02\n\x11WorkerDescription\x12-\n\tworker_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x18\x64\x32\x11^[A-Za-z0-9_.-]+$\x12\x1e\n\x0bworker_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12+\n\tjob_types\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x32\n\x06models\x18\x04 \x03(\x0b\x32\x18.atelier.worker.v1.ModelB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x17\n\x05slots\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x08\x12\x17\n\x06\x64\x65vice\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x16\n\x05\x64type\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x18\n\x07version\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xca\x01\n\x05Model\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x1b\n\treal_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12.\n\x0c\x63\x61pabilities\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x15\n\rsize_multiple\x18\x04 \x01(\r\x12\x10\n\x08min_side\x18\x05 \x01(\r\x12\x12\n\nmax_pixels\x18\x06 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x07 \x01(\r2\xfa\x02\n\rWorkerService\x12S\n\x08\x44\x65scribe\x12\".atelier.worker.v1.DescribeRequest\x1a#.atelier.worker.v1.DescribeResponse\x12^\n\x0bWatchStatus\x12%.atelier.worker.v1.WatchStatusRequest\x1a&.atelier.worker.v1.WatchStatusResponse0\x01\x12V\n\tLoadModel\x12#.atelier.worker.v1.LoadModelRequest\x1a$.atelier.worker.v1.LoadModelResponse\x12\\\n\x0bUnloadModel\x12%.atelier.worker.v1.UnloadModelRequest\x1a&.atelier.worker.v1.UnloadModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61telier/worker/v1/worker.proto\x12\x11\x61telier.worker.v1\x1a\x1b\x62uf/validate/validate.proto\"\x11\n\x0f\x44\x65scribeRequest\"H\n\x10\x44\x65scribeResponse\x12\x34\n\x06worker\x18\x01 \x01(\x0b\x32$.atelier.worker.v1.WorkerDescription\"\x14\n\x12WatchStatusRequest\"\xec\x01\n\x13WatchStatusResponse\x12\x17\n\x05slots\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x08\x12\x1d\n\nfree_slots\x18\x02 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x1a\n\x07waiting\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=\x12\x11\n\taccepting\x18\x04 \x01(\x08\x12/\n\rloaded_models\x18\x05 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x1d\n\x15\x64\x65vice_memory_used_mb\x18\x06 \x01(\r\x12\x1e\n\x16\x64\x65vice_memory_total_mb\x18\x07 \x01(\r\"+\n\x10LoadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x13\n\x11LoadModelResponse\"-\n\x12UnloadModelRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\"\x15\n\x13UnloadModelResponse\"R\n\x12\x43ountTokensRequest\x12\x18\n\x05model\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12\"\n\x05texts\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\x08\x01\x10\xac\x02\"\x06r\x04\x18\x80\x80\x02\"D\n\x13\x43ountTokensResponse\x12-\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1d.atelier.worker.v1.TokenCount\"Z\n\nTokenCount\x12\x11\n\ttokenizer\x18\x01 \x01(\t\x12\x0e\n\x06tokens\x18\x02 \x03(\r\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x1a\n\x12tokens_per_message\x18\x04 \x01(\r\"\xa7\x02\n\x11WorkerDescription\x12-\n\tworker_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x18\x64\x32\x11^[A-Za-z0-9_.-]+$\x12\x1e\n\x0bworker_type\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12+\n\tjob_types\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x32\n\x06models\x18\x04 \x03(\x0b\x32\x18.atelier.worker.v1.ModelB\x08\xbaH\x05\x92\x01\x02\x10@\x12\x17\n\x05slots\x18\x05 \x01(\rB\x08\xbaH\x05*\x03\x18\x80\x08\x12\x17\n\x06\x64\x65vice\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x16\n\x05\x64type\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x18\n\x07version\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\"\xca\x01\n\x05Model\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x1b\n\treal_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12.\n\x0c\x63\x61pabilities\x18\x03 \x03(\tB\x18\xbaH\x15\x92\x01\x12\x10@\"\x0er\x0c\x18\x64\x32\x08^[ -~]+$\x12\x15\n\rsize_multiple\x18\x04 \x01(\r\x12\x10\n\x08min_side\x18\x05 \x01(\r\x12\x12\n\nmax_pixels\x18\x06 \x01(\r\x12\x16\n\x0e\x63ontext_tokens\x18\x07 \x01(\r2\xd8\x03\n\rWorkerService\x12S\n\x08\x44\x65scribe\x12\".atelier.worker.v1.DescribeRequest\x1a#.atelier.worker.v1.DescribeResponse\x12^\n\x0bWatchStatus\x12%.atelier.worker.v1.WatchStatusRequest\x1a&.atelier.worker.v1.WatchStatusResponse0\x01\x12V\n\tLoadModel\x12#.atelier.worker.v1.LoadModelRequest\x1a$.atelier.worker.v1.LoadModelResponse\x12\\\n\x0bUnloadModel\x12%.atelier.worker.v1.UnloadModelRequest\x1a&.atelier.worker.v1.UnloadModelResponse\x12\\\n\x0b\x43ountTokens\x12%.atelier.worker.v1.CountTokensRequest\x1a&.atelier.worker.v1.CountTokensResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOADMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030d'
   _globals['_UNLOADMODELREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_UNLOADMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H\006r\004\020\001\030d'
+  _globals['_COUNTTOKENSREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_COUNTTOKENSREQUEST'].fields_by_name['model']._serialized_options = b'\272H\006r\004\020\001\030d'
+  _globals['_COUNTTOKENSREQUEST'].fields_by_name['texts']._loaded_options = None
+  _globals['_COUNTTOKENSREQUEST'].fields_by_name['texts']._serialized_options = b'\272H\020\222\001\r\010\001\020\254\002\"\006r\004\030\200\200\002'
   _globals['_WORKERDESCRIPTION'].fields_by_name['worker_id']._loaded_options = None
   _globals['_WORKERDESCRIPTION'].fields_by_name['worker_id']._serialized_options = b'\272H\027r\025\030d2\021^[A-Za-z0-9_.-]+$'
   _globals['_WORKERDESCRIPTION'].fields_by_name['worker_type']._loaded_options = None
@@ -82,10 +86,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNLOADMODELREQUEST']._serialized_end=547
   _globals['_UNLOADMODELRESPONSE']._serialized_start=549
   _globals['_UNLOADMODELRESPONSE']._serialized_end=570
-  _globals['_WORKERDESCRIPTION']._serialized_start=573
-  _globals['_WORKERDESCRIPTION']._serialized_end=868
-  _globals['_MODEL']._serialized_start=871
-  _globals['_MODEL']._serialized_end=1073
-  _globals['_WORKERSERVICE']._serialized_start=1076
-  _globals['_WORKERSERVICE']._serialized_end=1454
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=572
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=654
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=656
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=724
+  _globals['_TOKENCOUNT']._serialized_start=726
+  _globals['_TOKENCOUNT']._serialized_end=816
+  _globals['_WORKERDESCRIPTION']._serialized_start=819
+  _globals['_WORKERDESCRIPTION']._serialized_end=1114
+  _globals['_MODEL']._serialized_start=1117
+  _globals['_MODEL']._serialized_end=1319
+  _globals['_WORKERSERVICE']._serialized_start=1322
+  _globals['_WORKERSERVICE']._serialized_end=1794
 # @@protoc_insertion_point(module_scope)

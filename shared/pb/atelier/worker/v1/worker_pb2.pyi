@@ -59,6 +59,32 @@ class UnloadModelResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class CountTokensRequest(_message.Message):
+    __slots__ = ("model", "texts")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CountTokensResponse(_message.Message):
+    __slots__ = ("counts",)
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedCompositeFieldContainer[TokenCount]
+    def __init__(self, counts: _Optional[_Iterable[_Union[TokenCount, _Mapping]]] = ...) -> None: ...
+
+class TokenCount(_message.Message):
+    __slots__ = ("tokenizer", "tokens", "limit", "tokens_per_message")
+    TOKENIZER_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    tokenizer: str
+    tokens: _containers.RepeatedScalarFieldContainer[int]
+    limit: int
+    tokens_per_message: int
+    def __init__(self, tokenizer: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ..., tokens_per_message: _Optional[int] = ...) -> None: ...
+
 class WorkerDescription(_message.Message):
     __slots__ = ("worker_id", "worker_type", "job_types", "models", "slots", "device", "dtype", "version")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]

@@ -55,6 +55,11 @@ class WorkerServiceStub:
                 request_serializer=atelier_dot_worker_dot_v1_dot_worker__pb2.UnloadModelRequest.SerializeToString,
                 response_deserializer=atelier_dot_worker_dot_v1_dot_worker__pb2.UnloadModelResponse.FromString,
                 _registered_method=True)
+        self.CountTokens = channel.unary_unary(
+                '/atelier.worker.v1.WorkerService/CountTokens',
+                request_serializer=atelier_dot_worker_dot_v1_dot_worker__pb2.CountTokensRequest.SerializeToString,
+                response_deserializer=atelier_dot_worker_dot_v1_dot_worker__pb2.CountTokensResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -89,6 +94,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountTokens(self, request, context):
+        """Counts the tokens of texts with the loaded model's own tokenizers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +123,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.UnloadModel,
                     request_deserializer=atelier_dot_worker_dot_v1_dot_worker__pb2.UnloadModelRequest.FromString,
                     response_serializer=atelier_dot_worker_dot_v1_dot_worker__pb2.UnloadModelResponse.SerializeToString,
+            ),
+            'CountTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountTokens,
+                    request_deserializer=atelier_dot_worker_dot_v1_dot_worker__pb2.CountTokensRequest.FromString,
+                    response_serializer=atelier_dot_worker_dot_v1_dot_worker__pb2.CountTokensResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +239,33 @@ class WorkerService:
             '/atelier.worker.v1.WorkerService/UnloadModel',
             atelier_dot_worker_dot_v1_dot_worker__pb2.UnloadModelRequest.SerializeToString,
             atelier_dot_worker_dot_v1_dot_worker__pb2.UnloadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/atelier.worker.v1.WorkerService/CountTokens',
+            atelier_dot_worker_dot_v1_dot_worker__pb2.CountTokensRequest.SerializeToString,
+            atelier_dot_worker_dot_v1_dot_worker__pb2.CountTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

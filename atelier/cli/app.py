@@ -23,6 +23,7 @@ COMMANDS = (
     making.retry,
     looking.jobs,
     looking.watch,
+    looking.why,
     looking.cancel,
     looking.catalog,
     account.webhook_secret,

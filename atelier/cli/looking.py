@@ -1,4 +1,4 @@
-"""Commands that look at what there is: jobs, watch, cancel, catalog."""
+"""Commands that look at what there is: jobs, watch, why, cancel, catalog."""
 
 from datetime import UTC
 from pathlib import Path
@@ -51,6 +51,15 @@ def watch(
     run(following.watch(job, after, edge), shown, following.let_go)
 
 
+def why(job: options.JobId, edge: options.Edge = "", json: options.Json = False) -> None:
+    """Explain a job: each default, preset, rule, conversion and routing choice that made it what it is.
+
+    Example: atelier why sdxl_image_high_1734567890_abc123
+    """
+    shown = screen(json)
+    run(_why(edge, job, shown), shown)
+
+
 def cancel(job: options.JobId, edge: options.Edge = "", json: options.Json = False) -> None:
     """Cancel a job; it stops within one step. A job that has ended stays as it is.
 
@@ -81,6 +90,12 @@ async def _jobs(edge: str, limit: int, statuses: list[str], shown: Screen) -> No
         shown.say("no jobs")
 
 
+async def _why(edge: str, job_id: str, shown: Screen) -> None:
+    async with AsyncClient(edge) as client:
+        job = await client.job(job_id)
+    shown.message(edge_pb2.Job(decisions=job.message.decisions), explained(job.message))
+
+
 async def _cancel(edge: str, job_id: str, shown: Screen) -> None:
     async with AsyncClient(edge) as client:
         job = await client.cancel(job_id)
@@ -91,6 +106,21 @@ async def _catalog(edge: str, shown: Screen) -> None:
     async with AsyncClient(edge) as client:
         found = await client.catalog()
     shown.message(found, _drawn(found))
+
+
+def explained(job: edge_pb2.Job) -> str:
+    """A job's decisions in words, one a line, those of one reason under a heading of it."""
+    lines = [f"{job.id}: {job.type}, planned with policies {job.policy_version or 'unknown'}"]
+    if job.original_prompt:
+        lines.append(f"prompt as sent: {job.original_prompt}")
+    heading = ""
+    for decision in job.decisions:
+        if decision.why != heading:
+            lines.append(f"{decision.why}:")
+        heading = decision.why
+        before = f"{getattr(decision, 'from')} -> " if getattr(decision, "from") else ""
+        lines.append(f"    {decision.field:<28} {before}{decision.to}".rstrip())
+    return "\n".join(lines)
 
 
 def _row(created: str, status: str, place: str, expected: str, job_id: str) -> str:

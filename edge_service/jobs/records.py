@@ -1,6 +1,6 @@
 """Rows of the job tables as the messages clients see. No SQL and no decisions here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -93,10 +93,23 @@ def job(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
             error=_error(row["error"]),
         )
     )
+    record.decisions.extend(_routing(attempts, row["needs"]))
     getattr(record, row["worker_type"]).ParseFromString(row["plan"])
     if row["callback"] is not None:
         getattr(record, f"{row['worker_type']}_callback").ParseFromString(row["callback"])
     return record
+
+
+def _routing(attempts: Sequence[Row], needs: Sequence[str]) -> Iterator[edge_pb2.Decision]:
+    """Which worker each attempt went to, as decisions: that is chosen when the job is leased, not when it is planned."""
+    before = ""
+    for attempt in attempts:
+        offers = f" that offers {', '.join(needs)}" if needs else ""
+        decision = edge_pb2.Decision(field="worker_id", to=attempt["worker_id"])
+        setattr(decision, "from", before)
+        decision.why = f"attempt {attempt['number']}: the best worker with a free slot{offers}"
+        before = attempt["worker_id"]
+        yield decision
 
 
 def event(row: Row) -> edge_pb2.JobEvent:

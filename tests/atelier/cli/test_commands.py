@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from atelier.cli.app import COMMANDS, app
+from atelier.cli.looking import explained
 from atelier.errors import OutOfMemory
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -184,6 +185,30 @@ def test_a_job_is_followed_from_where_it_was_left(run: Run, data: Path) -> None:
     assert [event["sequence"] for event in events if "sequence" in event] == [6, 7]
     assert run("watch", JOB_ID, "--out", "here").exit_code == 0
     assert (data / "here" / f"{JOB_ID}_image_0.png").exists()
+
+
+def test_why_names_each_choice_under_its_reason() -> None:
+    job = edge_pb2.Job(id=JOB_ID, type="sdxl_image_high", policy_version="0123", original_prompt="a red fox")
+    for field, before, to, why in (
+        ("config.steps", "", "25", "default of sdxl_image_high"),
+        ("config.guidance_scale", "", "7.5", "default of sdxl_image_high"),
+        ("prompt", "a red fox", "a red fox, sharp", "quality high"),
+    ):
+        job.decisions.add(**{"field": field, "from": before, "to": to, "why": why})
+    assert explained(job).splitlines() == [
+        f"{JOB_ID}: sdxl_image_high, planned with policies 0123",
+        "prompt as sent: a red fox",
+        "default of sdxl_image_high:",
+        "    config.steps                 25",
+        "    config.guidance_scale        7.5",
+        "quality high:",
+        "    prompt                       a red fox -> a red fox, sharp",
+    ]
+
+
+def test_why_asks_for_the_job(run: Run, script: Script) -> None:
+    assert JOB_ID in run("why", JOB_ID).stdout
+    assert run("why", "nobody").exit_code == 1
 
 
 def test_a_job_is_cancelled(run: Run, script: Script) -> None:

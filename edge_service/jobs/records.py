@@ -101,7 +101,7 @@ def job(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
 
 
 def _routing(attempts: Sequence[Row], needs: Sequence[str]) -> Iterator[edge_pb2.Decision]:
-    """Which worker each attempt went to, as decisions: that is chosen when the job is leased, not when it is planned."""
+    """Which worker each attempt went to, as decisions: it is chosen when the job is leased, not when it is planned."""
     before = ""
     for attempt in attempts:
         offers = f" that offers {', '.join(needs)}" if needs else ""

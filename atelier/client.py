@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast, overload
 
@@ -143,6 +144,27 @@ class AsyncClient:
     async def webhook_secret(self) -> str:
         """The secret that signs your webhooks: what `atelier.verify_webhook` takes."""
         return str((await self._call(self._account.GetWebhookSecret, edge_pb2.GetWebhookSecretRequest())).secret)
+
+    async def create_key(
+        self, name: str, *, scopes: Sequence[str] = (), days: float | None = None, user_id: str = "", tier: str = ""
+    ) -> edge_pb2.CreateKeyResponse:
+        """Makes an API key; `secret` of what is returned is shown this once. What is left out, the edge fills.
+
+        Raises PermissionDenied if the key would do more than you may.
+        """
+        request = edge_pb2.CreateKeyRequest(name=name, scopes=scopes, user_id=user_id, tier=tier)
+        if days is not None:
+            request.lifetime.FromTimedelta(timedelta(days=days))
+        return cast(edge_pb2.CreateKeyResponse, await self._call(self._account.CreateKey, request))
+
+    async def keys(self, user_id: str = "") -> list[edge_pb2.ApiKey]:
+        """Your API keys without their secrets, newest first; those of another user if you administer keys."""
+        return list((await self._call(self._account.ListKeys, edge_pb2.ListKeysRequest(user_id=user_id))).keys)
+
+    async def revoke_key(self, key_id: str) -> edge_pb2.ApiKey:
+        """Revokes an API key and those that were made with it. Raises KeyNotFound."""
+        request = edge_pb2.RevokeKeyRequest(key_id=key_id)
+        return cast(edge_pb2.ApiKey, (await self._call(self._account.RevokeKey, request)).key)
 
     async def workers(self) -> list[edge_pb2.Worker]:
         """Every worker the edge was told of, with what it is and how busy it is."""

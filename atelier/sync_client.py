@@ -155,6 +155,23 @@ class Client:
         """The secret that signs your webhooks: what `atelier.verify_webhook` takes."""
         return self._loop.run(self._client.webhook_secret())
 
+    def create_key(
+        self, name: str, *, scopes: Sequence[str] = (), days: float | None = None, user_id: str = "", tier: str = ""
+    ) -> edge_pb2.CreateKeyResponse:
+        """Makes an API key; `secret` of what is returned is shown this once. What is left out, the edge fills.
+
+        Raises PermissionDenied if the key would do more than you may.
+        """
+        return self._loop.run(self._client.create_key(name, scopes=scopes, days=days, user_id=user_id, tier=tier))
+
+    def keys(self, user_id: str = "") -> list[edge_pb2.ApiKey]:
+        """Your API keys without their secrets, newest first; those of another user if you administer keys."""
+        return self._loop.run(self._client.keys(user_id))
+
+    def revoke_key(self, key_id: str) -> edge_pb2.ApiKey:
+        """Revokes an API key and those that were made with it. Raises KeyNotFound."""
+        return self._loop.run(self._client.revoke_key(key_id))
+
     def workers(self) -> list[edge_pb2.Worker]:
         """Every worker the edge was told of, with what it is and how busy it is."""
         return self._loop.run(self._client.workers())

@@ -10,6 +10,7 @@ import grpc
 
 from chat_service.config import ChatConfig
 from chat_service.seam import ChatTurn, Delta, Engine, Finished, LoadedModel, ModelName, TextRequest
+from shared.interceptors import Guard
 from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2_grpc
@@ -87,9 +88,9 @@ class ChatWorker:
     """The chat worker as `shared.server` runs it."""
 
     names: Sequence[str] = ("atelier.chat.v1.ChatService", "atelier.worker.v1.WorkerService")
-    guard = None
 
     def __init__(self, config: ChatConfig, load_engine: EngineLoader) -> None:
+        self.guard: Guard | None = secret.guard if (secret := config.worker_secret) else None
         self._config, self._load_engine = config, load_engine
         self._slots = Slots(config.slots, config.waiting)
         self._chat = ChatServicer(config.worker_id, self._slots)

@@ -41,7 +41,7 @@ def environment() -> Iterator[str]:
         yield "| variable | default | what |"
         yield "|---|---|---|"
         for name, field in config.model_fields.items():
-            default = "" if field.default_factory or field.is_required() else field.default
+            default = "" if field.default_factory or field.is_required() else str(field.default)
             required = "**required**" if field.is_required() else f"`{default}`" if default != "" else ""
             yield f"| `{PREFIX}{name.upper()}` | {required} | {_cell(field.description or '')} |"
 

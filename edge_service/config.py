@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from edge_service.addresses import Addresses
+from edge_service.auth.issuer import check_url
+from edge_service.auth.jwks import KeysUnreadable, parsed_file, signing_keys
+from edge_service.auth.key_secrets import PREFIX
+from edge_service.auth.requirements import PERMISSIONS, permissions_of
 from edge_service.fleet.discovery import parse
-from shared.config import ServiceConfig
+from edge_service.intake.tiers import tiers
+from shared.config import ServiceConfig, certificates
+from shared.identity import Certificates
 
 
 class EdgeConfig(ServiceConfig):
@@ -37,11 +43,89 @@ class EdgeConfig(ServiceConfig):
     keep_events_hours: int = Field(
         24, ge=1, le=87600, description="Hours after its end until all events of a job but the last are forgotten."
     )
-    token: str = Field("", description="The developer token. Default: made at first start, kept in the data folder.")
+    token: SecretStr = Field(
+        SecretStr(""), description="The developer token. Default: made at first start, kept in the data folder."
+    )
+    jwt_issuer: str = Field(
+        "",
+        description="OpenID Connect issuer whose tokens (JWT) are taken, as they name it in iss. Default: none.",
+    )
+    jwt_audience: str = Field(
+        "", description="What those tokens must name in aud. Required with jwt_issuer.", validate_default=True
+    )
+    jwt_jwks: str = Field(
+        "", description="The issuer's keys, a JWK Set: URL or file. Default: as its discovery document says."
+    )
+    jwt_tier_claim: str = Field(
+        "atelier_tier", description="The claim that names the caller's tier.", min_length=1, max_length=200
+    )
+    jwt_default_tier: str = Field("guest", description="The tier of tokens that name none, or one there is not.")
+    jwt_skew_seconds: float = Field(
+        30, ge=0, le=300, description="How far the issuer's clock may be from ours, for exp, nbf and iat."
+    )
+    worker_tls_cert: str = Field("", description="Certificate chain to show to workers, a PEM file.")
+    worker_tls_key: str = Field("", description="Its private key, a PEM file.")
+    worker_tls_ca: str = Field(
+        "",
+        description="Authorities that workers' certificates must come from, a PEM file. Default: no TLS to workers.",
+        validate_default=True,
+    )
+    worker_tls_name: str = Field(
+        "", description="The name in every worker's certificate. Default: the host that each is reached at."
+    )
     allowed_networks: str = Field(
         "",
         description="Networks besides the internet that webhooks may go to: 10.1.0.0/16, separated by commas.",
     )
+
+    @field_validator("token")
+    @classmethod
+    def _is_no_api_key(cls, token: SecretStr) -> SecretStr:
+        if token.get_secret_value().startswith(PREFIX):
+            raise ValueError("is an API key, whose holder would become the developer: give the edge a token of its own")
+        return token
+
+    @field_validator("jwt_issuer")
+    @classmethod
+    def _is_an_issuer(cls, issuer: str) -> str:
+        return check_url(issuer) if issuer else ""
+
+    @field_validator("jwt_audience")
+    @classmethod
+    def _is_there_with_an_issuer(cls, audience: str, info: ValidationInfo) -> str:
+        if bool(audience) != bool(info.data.get("jwt_issuer", audience)):
+            raise ValueError("jwt_issuer and jwt_audience belong together: set both")
+        return audience
+
+    @field_validator("jwt_jwks")
+    @classmethod
+    def _are_keys(cls, source: str, info: ValidationInfo) -> str:
+        if source and not info.data.get("jwt_issuer", source):
+            raise ValueError("is of no use without jwt_issuer")
+        if "://" in source:
+            return check_url(source)
+        try:
+            signing_keys(parsed_file(Path(source))) if source else None
+        except KeysUnreadable as error:
+            raise ValueError(str(error)) from None
+        return source
+
+    @field_validator("jwt_default_tier")
+    @classmethod
+    def _is_a_tier(cls, name: str) -> str:
+        if name not in tiers().tiers:
+            raise ValueError(f"must be one of {', '.join(tiers().tiers)}")
+        if set(permissions_of(name)) & set(PERMISSIONS.values()):
+            raise ValueError("must be a tier that operates nothing: anybody with a token of the issuer would have it")
+        return name
+
+    @field_validator("worker_tls_ca")
+    @classmethod
+    def _are_certificates_for_workers(cls, authority: str, info: ValidationInfo) -> str:
+        certificate, key = info.data.get("worker_tls_cert", ""), info.data.get("worker_tls_key", "")
+        if certificates(certificate, key, authority) and not authority:
+            raise ValueError("is needed with worker_tls_cert: the edge must know its workers as well")
+        return authority
 
     @field_validator("allowed_networks")
     @classmethod
@@ -61,6 +145,11 @@ class EdgeConfig(ServiceConfig):
         if days < (assets := info.data.get("keep_assets_days", days)):
             raise ValueError(f"must be at least the {assets} of keep_assets_days: a job goes after its assets")
         return days
+
+    @property
+    def worker_certificates(self) -> Certificates:
+        """What proves edge and workers to each other; false without TLS between them."""
+        return Certificates(self.worker_tls_cert, self.worker_tls_key, self.worker_tls_ca)
 
     @property
     def worker_addresses(self) -> tuple[str, ...]:

@@ -8,8 +8,11 @@ import grpc
 from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
 from edge_service.auth import Principal, Tokens, developer_token
+from edge_service.auth.key_secrets import HOUSE_SECRET as KEYS_SECRET
+from edge_service.auth.people import People
 from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet
+from edge_service.fleet.credentials import Credentials
 from edge_service.http import HttpServer, application
 from edge_service.intake.job_types import job_types
 from edge_service.intake.tiers import tiers
@@ -54,7 +57,6 @@ class Edge:
         Without `tokens` one is accepted: the developer's.
         """
         self._config = config
-        self.guard = (tokens or Tokens({config.token or developer_token(config.data): DEVELOPER})).guard
         self._assets = AssetStore(config.assets)
         self._http = HttpServer(config.http_listen)
         self._urls = AssetUrls(config.public_base or f"http://{self._http.address}", self._assets)
@@ -63,7 +65,10 @@ class Edge:
         self._database = Database()
         self._wakeups = Wakeups()
         self._costs = Costs(self._database)
-        self._fleet = Fleet(config.worker_addresses, self._costs.speed)
+        self._people = People(config, self._database, self._wakeups, tokens or _developer(config))
+        self.guard = self._people.guard
+        credentials = Credentials(config.worker_secret, config.worker_certificates, config.worker_tls_name)
+        self._fleet = Fleet(config.worker_addresses, self._costs.speed, credentials=credentials)
         self._store, self._leases = Store(self._database, self._wakeups), Leases(self._database, self._wakeups)
         self._execution = Execution(self._leases, self._assets, self._costs)
         self._dispatcher = Dispatcher(self._leases, self._execution, self._fleet, self._wakeups, self._costs)
@@ -82,7 +87,7 @@ class Edge:
             ChatServicer(self._store, self._leases, self._execution, self._fleet, self._costs),
             AssetServicer(self._store, self._assets, self._links),
             CatalogServicer(self._fleet),
-            AccountServicer(self._store),
+            AccountServicer(self._store, self._people.orders),
             FleetServicer(self._fleet),
         )
 
@@ -93,6 +98,7 @@ class Edge:
         await self._database.open(url)
         self._urls.secret = await self._store.secret("asset_urls", fresh=secrets.token_bytes(32))
         self._wakeups.start(url)
+        self._people.start(await self._store.secret(KEYS_SECRET, fresh=secrets.token_bytes(32)))
         await self._costs.load()
         self._feeds.start()
         self._fleet.start()
@@ -119,7 +125,12 @@ class Edge:
         await self._http.close()
         await self._fleet.close()
         await self._feeds.close()
+        await self._people.close()
         await self._wakeups.close()
         await self._database.close()
         if self._embedded:
             await self._embedded.stop()
+
+
+def _developer(config: EdgeConfig) -> Tokens:
+    return Tokens({config.token.get_secret_value() or developer_token(config.data): DEVELOPER})

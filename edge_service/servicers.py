@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
 from edge_service.auth import Principal
+from edge_service.auth.key_orders import KeyOrders, message
 from edge_service.catalog import catalog
 from edge_service.fleet import Fleet, Worker
 from edge_service.intake.plan import Plan, plan_again, plan_chat, plan_job
@@ -250,8 +251,8 @@ class CatalogServicer(edge_pb2_grpc.CatalogServiceServicer):
 class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
     """The caller's own account."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, keys: KeyOrders) -> None:
+        self._store, self._keys = store, keys
 
     async def GetAccount(self, request: edge_pb2.GetAccountRequest, context: Context) -> edge_pb2.GetAccountResponse:
         raise errors.NotImplementedYet("GetAccount: accounts, tiers and quotas are not built yet")
@@ -263,13 +264,15 @@ class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
         return edge_pb2.GetWebhookSecretResponse(secret=secret_of(house, _owner()))
 
     async def CreateKey(self, request: edge_pb2.CreateKeyRequest, context: Context) -> edge_pb2.CreateKeyResponse:
-        raise errors.NotImplementedYet("CreateKey: API keys are not built yet")
+        key, secret = await self._keys.create(request, _principal())
+        return edge_pb2.CreateKeyResponse(key=message(key), secret=secret)
 
     async def ListKeys(self, request: edge_pb2.ListKeysRequest, context: Context) -> edge_pb2.ListKeysResponse:
-        raise errors.NotImplementedYet("ListKeys: API keys are not built yet")
+        keys = await self._keys.of(request.user_id, _principal())
+        return edge_pb2.ListKeysResponse(keys=[message(key) for key in keys])
 
     async def RevokeKey(self, request: edge_pb2.RevokeKeyRequest, context: Context) -> edge_pb2.RevokeKeyResponse:
-        raise errors.NotImplementedYet("RevokeKey: API keys are not built yet")
+        return edge_pb2.RevokeKeyResponse(key=message(await self._keys.revoke(request.key_id, _principal())))
 
 
 class FleetServicer(edge_pb2_grpc.FleetServiceServicer):

@@ -159,8 +159,6 @@ class Kind:
 class BlockingWorker(Generic[EngineT]):
     """A worker as `shared.server` runs it. `add_servicer` adds its own service beside WorkerService."""
 
-    guard: Guard | None = None
-
     def __init__(
         self,
         config: WorkerServiceConfig,
@@ -169,6 +167,7 @@ class BlockingWorker(Generic[EngineT]):
         add_servicer: Callable[[grpc.aio.Server], None],
     ) -> None:
         self.names = (kind.service, "atelier.worker.v1.WorkerService")
+        self.guard: Guard | None = secret.guard if (secret := config.worker_secret) else None
         self._config, self._kind, self._jobs, self._add_servicer = config, kind, jobs, add_servicer
         self._worker = WorkerServicer(jobs.slots, self._memory)
 

@@ -7,15 +7,21 @@ description is what `--help` prints.
 import inspect
 import sys
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn, Self, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.assets import AssetStore
+from shared.identity import Certificates, Secret, is_loopback
 
 PREFIX = "ATELIER_"
 MAX_PORT = 65535
+NOBODY_PROVEN = (
+    "ATELIER_LISTEN={listen} can be reached by others: set ATELIER_WORKER_TOKEN or ATELIER_WORKER_TOKEN_FILE, or"
+    " ATELIER_TLS_CERT, ATELIER_TLS_KEY and ATELIER_TLS_CA, here and for the edge; or ATELIER_INSECURE_WORKERS=true, if"
+    " your network lets only the edge through"
+)
 
 
 def _library_in_home() -> str:
@@ -50,6 +56,54 @@ class ServiceConfig(BaseSettings):
         description="Longest time running work may take after SIGTERM; then it is handed back, to run elsewhere.",
     )
 
+    tls_cert: str = Field("", description="Certificate chain to serve gRPC with, a PEM file. Default: no TLS.")
+    tls_key: str = Field("", description="Its private key, a PEM file.")
+    tls_ca: str = Field(
+        "",
+        description="Authorities that callers' certificates must come from, a PEM file: mutual TLS.",
+        validate_default=True,
+    )
+    worker_token: SecretStr = Field(
+        SecretStr(""), description="Secret that edge and workers share, 16 characters or more. Workers refuse others."
+    )
+    worker_token_file: str = Field(
+        "", description="File with that secret in place of the variable, one a line: the first is sent, all are taken."
+    )
+
+    @field_validator("tls_ca")
+    @classmethod
+    def _are_certificates(cls, authority: str, info: ValidationInfo) -> str:
+        certificates(info.data.get("tls_cert", ""), info.data.get("tls_key", ""), authority)
+        if authority and not info.data.get("tls_cert"):
+            raise ValueError("needs tls_cert and tls_key: callers prove themselves over TLS only")
+        return authority
+
+    @field_validator("worker_token")
+    @classmethod
+    def _is_a_secret(cls, token: SecretStr) -> SecretStr:
+        Secret(token.get_secret_value(), "")
+        return token
+
+    @field_validator("worker_token_file")
+    @classmethod
+    def _is_a_file_of_secrets(cls, file: str, info: ValidationInfo) -> str:
+        token = info.data.get("worker_token", SecretStr(""))
+        try:
+            Secret(token.get_secret_value(), file)
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+        return file
+
+    @property
+    def worker_secret(self) -> Secret:
+        """What edge and workers share; false if they share nothing."""
+        return Secret(self.worker_token.get_secret_value(), self.worker_token_file)
+
+    @property
+    def certificates(self) -> Certificates:
+        """What gRPC is served with; false without TLS."""
+        return Certificates(self.tls_cert, self.tls_key, self.tls_ca)
+
     @field_validator("listen")
     @classmethod
     def _is_an_address(cls, address: str) -> str:
@@ -76,6 +130,16 @@ class WorkerServiceConfig(ServiceConfig):
     )
     slots: int = Field(1, ge=1, le=256, description="Jobs executed at once.")
     waiting: int = Field(2, ge=0, le=1000, description="Jobs that may wait for a slot inside the worker.")
+    insecure_workers: bool = Field(
+        False, description="Serve whoever can reach the address, where a mesh or a network lets only the edge."
+    )
+
+    @model_validator(mode="after")
+    def _knows_its_callers(self) -> Self:
+        proven = self.worker_secret or self.certificates.proves_the_caller or self.insecure_workers
+        if not proven and not is_loopback(self.listen):
+            raise ValueError(NOBODY_PROVEN.format(listen=self.listen))
+        return self
 
 
 class DiffusionWorkerConfig(WorkerServiceConfig):
@@ -96,12 +160,25 @@ def load(cls: type[C], service: str, arguments: list[str] | None = None) -> C:
     try:
         return cls(_cli_parse_args=given, _cli_prog_name=f"python -m {service}")  # type: ignore[call-arg]
     except ValidationError as error:
-        _stop(error)
+        _stop(cls, error)
 
 
-def _stop(error: ValidationError) -> NoReturn:
+def certificates(certificate: str, key: str, authority: str) -> Certificates:
+    """The certificates of these files. Raises ValueError that says what is wrong with which."""
+    try:
+        return Certificates(certificate, key, authority)
+    except OSError as error:
+        raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+
+def _stop(cls: type[ServiceConfig], error: ValidationError) -> NoReturn:
     for mistake in error.errors():
-        name = ".".join(str(part) for part in mistake["loc"]).upper()
-        given = "" if mistake["type"] == "missing" else f", got {mistake['input']!r}"
-        print(f"{PREFIX}{name}: {mistake['msg']}{given}", file=sys.stderr)  # noqa: T201
+        if not mistake["loc"]:  # of several variables together, which it names
+            print(mistake["msg"].removeprefix("Value error, "), file=sys.stderr)  # noqa: T201
+            continue
+        name = ".".join(str(part) for part in mistake["loc"])
+        field = cls.model_fields.get(name)
+        quiet = mistake["type"] == "missing" or (field is not None and field.annotation is SecretStr)
+        given = "" if quiet else f", got {mistake['input']!r}"
+        print(f"{PREFIX}{name.upper()}: {mistake['msg']}{given}", file=sys.stderr)  # noqa: T201
     sys.exit(2)

@@ -10,7 +10,8 @@ import contextvars
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from types import CoroutineType
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -23,7 +24,8 @@ from shared.errors import AtelierError, DeadlineExceeded, Draining, Internal, Ma
 
 log = logging.getLogger(__name__)
 
-# Takes the method's full name and the call's metadata; returns who is calling, or raises an AtelierError.
+# Takes the method's full name and the call's metadata; returns who is calling, or raises an AtelierError. It returns a
+# coroutine of that only where it has to ask: awaiting costs every call.
 Guard = Callable[[str, Mapping[str, str | bytes]], object]
 # Who is calling, as the guard returned it.
 caller: contextvars.ContextVar[Any] = contextvars.ContextVar("caller")
@@ -128,7 +130,9 @@ class _Guarded:
     async def unary(self, request: Message | None, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         started = time.perf_counter()
         try:
-            self._check(request, context)
+            if asking := self._admit(context):
+                caller.set(await asking)
+            self._check(request)
             with self._calls.one():
                 response: Message = await self._handler.unary_unary(request, context)
         except BaseException as error:
@@ -142,7 +146,9 @@ class _Guarded:
     ) -> AsyncIterator[Message]:
         started = time.perf_counter()
         try:
-            self._check(request, context)
+            if asking := self._admit(context):
+                caller.set(await asking)
+            self._check(request)
             # Closed here and now, not when the garbage is collected: the handler may hold a slot.
             with self._calls.one() as call:
                 async with contextlib.aclosing(self._handler.unary_stream(request, context)) as responses:
@@ -155,10 +161,18 @@ class _Guarded:
             raise
         telemetry.record_rpc(self._method, "OK", time.perf_counter() - started)
 
-    def _check(self, request: Message | None, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if self._guard is not None:
-            metadata = cast(Iterable[tuple[str, str | bytes]], context.invocation_metadata() or ())
-            caller.set(self._guard(self._method, dict(metadata)))
+    def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> Coroutine[Any, Any, object] | None:
+        """Asks the guard who calls; returns what must be awaited to know, if it cannot tell at once."""
+        if self._guard is None:
+            return None
+        metadata = cast(Iterable[tuple[str, str | bytes]], context.invocation_metadata() or ())
+        found = self._guard(self._method, dict(metadata))
+        if isinstance(found, CoroutineType):
+            return found
+        caller.set(found)
+        return None
+
+    def _check(self, request: Message | None) -> None:
         if request is None:
             raise MalformedMessage("the bytes are no message of this RPC, or text in them is not UTF-8")
         validation_schemas.check(request)

@@ -124,12 +124,17 @@ class Server:
     def _bind(self) -> str:
         host = self._config.listen.rpartition(":")[0]
         try:
-            port = self._server.add_insecure_port(self._config.listen)
+            port = self._open()
         except RuntimeError:
             raise SystemExit(
                 f"cannot listen on {self._config.listen}: is the port taken, or not of this host?"
             ) from None
         return f"{host}:{port}"
+
+    def _open(self) -> int:
+        if certificates := self._config.certificates:
+            return self._server.add_secure_port(self._config.listen, certificates.for_server())
+        return self._server.add_insecure_port(self._config.listen)
 
     async def _report(self, state: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *self._service.names):

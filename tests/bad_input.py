@@ -17,7 +17,9 @@ MEGABYTE = 2**20
 OURS = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 
 
-async def call(channel: grpc.aio.Channel, method: MethodDescriptor, body: bytes, token: str = "token-of-ann") -> None:
+async def call(
+    channel: grpc.aio.Channel, method: MethodDescriptor, body: bytes, token: str = "token-of-the-operator"
+) -> None:
     """Sends raw bytes to one RPC and reads its answer to the end."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     metadata = (("authorization", f"Bearer {token}"),)

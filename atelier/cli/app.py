@@ -2,7 +2,7 @@
 
 import typer
 
-from atelier.cli import account, doctor, house, looking, making
+from atelier.cli import account, doctor, house, keys, looking, making
 
 app = typer.Typer(
     name="atelier",
@@ -30,3 +30,4 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(keys.app)

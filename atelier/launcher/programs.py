@@ -1,6 +1,7 @@
 """What the house consists of: which programs run, with which environment."""
 
 import os
+import secrets
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,11 @@ WORKERS = ("sdxl", "wan", "chat")
 GRPC = Port("ATELIER_LISTEN", "ATELIER_ADDRESS_FILE")
 HTTP = Port("ATELIER_HTTP_LISTEN", "ATELIER_HTTP_ADDRESS_FILE")
 DRAIN_SECONDS = 10
+# How services on several machines prove who they are; those of one machine have a token of their own.
+ELSEWHERE = (
+    "ATELIER_WORKER_TOKEN_FILE", "ATELIER_TLS_CERT", "ATELIER_TLS_KEY", "ATELIER_TLS_CA", "ATELIER_WORKER_TLS_CERT",
+    "ATELIER_WORKER_TLS_KEY", "ATELIER_WORKER_TLS_CA", "ATELIER_WORKER_TLS_NAME",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Plan:
     models: dict[str, str] = field(default_factory=dict)
     listen: str = "127.0.0.1:0"
     web_listen: str = "127.0.0.1:0"
+    worker_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    """What the edge proves itself with to the workers: new at every start, and nowhere but in their environment."""
 
 
 def worker(name: str, plan: Plan, model: str) -> Program:
@@ -41,6 +49,8 @@ def _shared(plan: Plan) -> dict[str, str]:
     return {
         "ATELIER_ASSETS": os.environ.get("ATELIER_ASSETS") or (plan.data / "user-library").as_uri(),
         "ATELIER_LOG_FORMAT": "text",
+        "ATELIER_WORKER_TOKEN": plan.worker_token,
+        **dict.fromkeys(ELSEWHERE, ""),
         "ATELIER_DRAIN_SECONDS": str(DRAIN_SECONDS),
         "GRPC_VERBOSITY": "ERROR",  # the command line silences gRPC for itself, not for services
         **found_here(),

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import product
 
+from edge_service.fleet.credentials import Credentials
 from edge_service.fleet.discovery import Discovery, Resolve, parse, resolve
 from edge_service.fleet.trust import State
 from edge_service.fleet.worker import STUBS, Speed, Worker, fitting, unmeasured
@@ -19,11 +20,18 @@ UNKNOWN = "unknown"
 class Fleet:
     """All workers the edge was told of, and those it finds under the names it was told of."""
 
-    def __init__(self, entries: Sequence[str], speed: Speed = unmeasured, resolve: Resolve = resolve) -> None:
+    def __init__(
+        self,
+        entries: Sequence[str],
+        speed: Speed = unmeasured,
+        resolve: Resolve = resolve,
+        credentials: Credentials | None = None,
+    ) -> None:
         """`entries` are host:port or dns:///name:port. Raises ValueError for one that is neither."""
         self._addresses, names = parse(entries)
         self._speed, self._discovery = speed, Discovery(names, resolve)
-        self.workers = [Worker(address, speed) for address in dict.fromkeys(self._addresses)]
+        self._credentials = credentials or Credentials()
+        self.workers = [self._worker(address) for address in dict.fromkeys(self._addresses)]
         self.changed = asyncio.Event()
         """Take it before reading the workers; it is set when any of them changes."""
         self._following: dict[Worker, asyncio.Task[None]] = {}
@@ -94,9 +102,12 @@ class Fleet:
         for worker in self.workers:
             worker.leaving = worker.address not in present
         for address in sorted(present - {worker.address for worker in self.workers}):
-            self.workers.append(worker := Worker(address, self._speed))
+            self.workers.append(worker := self._worker(address))
             self._follow(worker)
         self.notify()
+
+    def _worker(self, address: str) -> Worker:
+        return Worker(address, self._speed, self._credentials)
 
     def _follow(self, worker: Worker) -> None:
         self._following[worker] = asyncio.create_task(worker.follow(self.notify))

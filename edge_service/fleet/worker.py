@@ -6,14 +6,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
+from edge_service.fleet.credentials import Channel, Credentials
 from edge_service.fleet.trust import State, Trust
-from shared.errors import AtelierError, Draining, InvalidRequest, WorkerLost, from_rpc_error
+from shared.errors import AtelierError, Draining, InvalidRequest, Unauthenticated, WorkerLost, from_rpc_error
 from shared.pb.atelier.chat.v1 import chat_pb2_grpc
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2_grpc
@@ -58,7 +58,7 @@ def unmeasured(worker_id: str) -> float | None:
 class Worker:
     """One worker as the edge knows it. `description` and `status` are None while it cannot be reached."""
 
-    def __init__(self, address: str, speed: Speed = unmeasured) -> None:
+    def __init__(self, address: str, speed: Speed = unmeasured, credentials: Credentials | None = None) -> None:
         self.address = address
         self.description: worker_pb2.WorkerDescription | None = None
         self.status: worker_pb2.WatchStatusResponse | None = None
@@ -66,13 +66,28 @@ class Worker:
         self.leaving = False
         """No longer among the addresses of its name: it gets no new job."""
         self.trust = Trust()
-        self._speed = speed
+        self._speed, self._credentials = speed, credentials or Credentials()
         self._others = 0
+        self._opened: Channel | None = None
+        self._version: object = None
+        self._replaced: list[Channel] = []
+        self._refused = False
 
-    @cached_property
-    def _channel(self) -> grpc.aio.Channel:
+    @property
+    def _channel(self) -> Channel:
         # Made at first use: a channel belongs to the event loop that runs when it is made.
-        return grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        if self._opened is None:
+            self._version = self._credentials.version
+            self._opened = self._credentials.channel(self.address, OPTIONS)
+        return self._opened
+
+    async def _renew(self) -> None:
+        """Connects with the certificates of now. Jobs that run over the old channel end there."""
+        if self._opened is not None and self._version != self._credentials.version:
+            self._replaced.append(self._opened)
+            self._opened = None
+        while self._replaced and not self.in_flight:
+            await self._replaced.pop().close()
 
     @property
     def accepting(self) -> bool:
@@ -145,6 +160,7 @@ class Worker:
         delay, longest = RECONNECT_SECONDS
         while True:
             ended = await self._watched(notify)
+            self._tell_refusal(ended)
             if self.status is not None:
                 log.warning("worker lost", extra={"address": self.address, "why": type(ended).__name__})
                 self.failed(ended)
@@ -154,8 +170,15 @@ class Worker:
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))
             delay = min(delay * 2, longest)
 
+    def _tell_refusal(self, ended: AtelierError) -> None:
+        """Says once that the worker does not take us for the edge: only an operator can mend that."""
+        if isinstance(ended, Unauthenticated) and not self._refused:
+            log.warning("worker refuses this edge: is its ATELIER_WORKER_TOKEN ours?", extra={"address": self.address})
+        self._refused = isinstance(ended, Unauthenticated)
+
     async def _watched(self, notify: Notify) -> AtelierError:
         """Asks the worker what it is, then relays its status until the stream ends; returns why it ended."""
+        await self._renew()
         stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
         try:
             answer = await stub.Describe(worker_pb2.DescribeRequest(), timeout=SILENCE_SECONDS)
@@ -188,7 +211,8 @@ class Worker:
     async def close(self) -> None:
         """Ends every call to it."""
         self.leaving = True
-        await self._channel.close(None)
+        for channel in filter(None, (self._opened, *self._replaced)):
+            await channel.close()
 
     def message(self) -> edge_pb2.Worker:
         """The worker as operators see it."""

@@ -69,6 +69,11 @@ class Execution:
                 failure = errors.from_rpc_error(error)
                 if type(failure) is errors.WorkerLost:  # in place of what gRPC says of its sockets
                     failure = errors.WorkerLost("the connection to the worker broke while it had the job")
+                if isinstance(
+                    failure, errors.Unauthenticated
+                ):  # it has another token now; that is not its caller's fault
+                    worker.failed(errors.WorkerLost("the worker does not know this edge"), lease.owner)
+                    failure = errors.Draining("the worker does not know this edge")
                 if isinstance(failure, errors.Cancelled):
                     failure = errors.WorkerLost("the worker gave up the job, and nobody had asked it to")
                 if isinstance(failure, WORKER_FAULTS):

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import psycopg
 
-# Channels; the payload is a job id, or a worker type for NEW.
-NEW, CHANGED, STOPPED = "atelier_new", "atelier_changed", "atelier_stopped"
+# Channels; the payload is a job id, or a worker type for NEW, or the id of an API key for KEYS.
+NEW, CHANGED, STOPPED, KEYS = "atelier_new", "atelier_changed", "atelier_stopped", "atelier_keys"
 
 log = logging.getLogger(__name__)
 RECONNECT_SECONDS = 0.5
@@ -92,7 +92,7 @@ class Wakeups:
     async def _listen(self, url: str) -> None:
         try:
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-                for channel in (NEW, CHANGED, STOPPED):
+                for channel in (NEW, CHANGED, STOPPED, KEYS):
                     await connection.execute(f"LISTEN {channel}".encode())
                 self._wake_all()
                 async for notice in connection.notifies():

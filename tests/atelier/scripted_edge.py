@@ -10,7 +10,16 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from shared.errors import TABLE, AssetNotFound, AtelierError, InvalidRequest, JobNotFound, Unauthenticated, to_status
+from shared.errors import (
+    TABLE,
+    AssetNotFound,
+    AtelierError,
+    InvalidRequest,
+    JobNotFound,
+    KeyNotFound,
+    Unauthenticated,
+    to_status,
+)
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.pb.atelier.job.v1 import job_pb2
@@ -23,6 +32,8 @@ JOB_ID = "sdxl_image_high_1734567890_abc123"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(400_000)
 KEY = f"developer/{JOB_ID}/image_0.png"
 WEBHOOK_SECRET = "5ec2e7" * 10
+API_KEY = "atl_abcdefghijklmnop"
+KEY_SECRET = f"{API_KEY}_{'x' * 43}"
 ANSWER = ("Blue ", "light ", "scatters.")
 
 
@@ -59,6 +70,7 @@ class Script:
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
     watched: list[int] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    keys_asked: list[edge_pb2.CreateKeyRequest] = field(default_factory=list)
     retried: list[edge_pb2.RetryJobRequest] = field(default_factory=list)
     listed: list[edge_pb2.Job] | None = None
     """What ListJobs answers, if not with jobs by number."""
@@ -226,6 +238,23 @@ class ScriptedEdge(
         self._let_in(context)
         return edge_pb2.GetWebhookSecretResponse(secret=WEBHOOK_SECRET)
 
+    def CreateKey(self, request, context):
+        self._let_in(context)
+        self.script.keys_asked.append(request)
+        return edge_pb2.CreateKeyResponse(key=api_key(), secret=KEY_SECRET)
+
+    def ListKeys(self, request, context):
+        self._let_in(context)
+        return edge_pb2.ListKeysResponse(keys=[api_key()])
+
+    def RevokeKey(self, request, context):
+        self._let_in(context)
+        if request.key_id != API_KEY:
+            refuse(context, KeyNotFound(f"no API key {request.key_id} belongs to you"))
+        key = api_key()
+        key.revoked.FromSeconds(1_734_567_890)
+        return edge_pb2.RevokeKeyResponse(key=key)
+
     def ListWorkers(self, request, context):
         self._let_in(context)
         return self.script.workers
@@ -237,6 +266,13 @@ class ScriptedEdge(
     def _find(self, job_id: str, context) -> None:
         if job_id != JOB_ID:
             refuse(context, JobNotFound(f"no job {job_id}"))
+
+
+def api_key() -> edge_pb2.ApiKey:
+    """A key of the caller's, as every RPC tells it."""
+    key = edge_pb2.ApiKey(id=API_KEY, name="nightly", user_id="ann", tier="basic", scopes=["jobs.read", "jobs.write"])
+    key.expires.FromSeconds(1_834_567_890)
+    return key
 
 
 def queued() -> edge_pb2.Job:

@@ -51,18 +51,24 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-ANN, BOB = "token-of-ann", "token-of-bob"
+ANN, BOB, OPERATOR = "token-of-ann", "token-of-bob", "token-of-the-operator"
+TOKENS = {
+    ANN: Principal("ann", "premium"),
+    BOB: Principal("bob", "premium"),
+    OPERATOR: Principal("operator", "admin"),
+}
 
 
 class Calls:
     """The edge's stubs, each call with one caller's token."""
 
     def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
-        self.metadata = (("authorization", f"Bearer {token}"),)
+        self.metadata, self.operator = ((("authorization", f"Bearer {whose}"),) for whose in (token, OPERATOR))
         self.jobs = edge_pb2_grpc.JobServiceStub(channel)
         self.chat = edge_pb2_grpc.ChatServiceStub(channel)
         self.assets = edge_pb2_grpc.AssetServiceStub(channel)
         self.catalog = edge_pb2_grpc.CatalogServiceStub(channel)
+        self.account = edge_pb2_grpc.AccountServiceStub(channel)
         self.fleet = edge_pb2_grpc.FleetServiceStub(channel)
 
     async def submit(self, **fields: object) -> edge_pb2.Job:
@@ -91,13 +97,14 @@ class Calls:
 StartEdge = Callable[..., Awaitable[Server]]
 
 
-async def started_edge(url: str, folder: Path, workers: Sequence[str] = ()) -> Server:
-    """A running edge on a database, with its files in a folder."""
+async def started_edge(url: str, folder: Path, workers: Sequence[str] = (), **options: object) -> Server:
+    """A running edge on a database, with its files in a folder; `options` are those of its configuration."""
     config = EdgeConfig(
         listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=folder / "data", database_url=url,
         assets=(folder / "user-library").as_uri(), workers=",".join(workers), drain_seconds=1,
+        **options,
     )  # fmt: skip
-    server = Server(Edge(config, Tokens({ANN: Principal("ann", "premium"), BOB: Principal("bob", "premium")})), config)
+    server = Server(Edge(config, Tokens(TOKENS)), config)
     await server.start()
     return server
 
@@ -107,8 +114,8 @@ async def start_edge(database_url: str, tmp_path: Path) -> AsyncIterator[StartEd
     """Starts edge replicas on the test's database: `server = await start_edge(workers=[address])`."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(workers: Sequence[str] = ()) -> Server:
-            server = await started_edge(database_url, tmp_path, workers)
+        async def start(workers: Sequence[str] = (), **options: object) -> Server:
+            server = await started_edge(database_url, tmp_path, workers, **options)
             stack.push_async_callback(server.stop)
             return server
 

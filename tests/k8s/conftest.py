@@ -19,6 +19,7 @@ from tests.k8s.local_pods import POSTGRES_BIN, Cluster, Image, Running, environm
 from tests.k8s.manifests import OVERLAYS
 
 PASSWORD, TOKEN = "password-of-postgres", "token-of-a-cluster"
+WORKER_TOKEN = "token-of-the-workers"
 ASSET_ACCESS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
 
 
@@ -40,6 +41,7 @@ def clusters(postgres_port: int, tmp_path_factory: pytest.TempPathFactory) -> di
     secrets = {
         "atelier-database": {"url": url, "password": PASSWORD},
         "atelier-token": {"token": TOKEN},
+        "atelier-worker": {"token": WORKER_TOKEN},
         "atelier-assets": ASSET_ACCESS,
     }
     found = {name: Cluster(name, tmp_path_factory.mktemp(name), secrets) for name in OVERLAYS}

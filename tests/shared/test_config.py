@@ -6,6 +6,7 @@ import pytest
 from pydantic import Field
 
 from shared.config import DiffusionWorkerConfig, ServiceConfig, load
+from tests.certificates import Authority
 
 
 class Config(DiffusionWorkerConfig):
@@ -91,3 +92,49 @@ def test_help_describes_the_service_and_every_option(capsys: pytest.CaptureFixtu
     options = {f"--{name.replace('_', '-')}" for name in Config.model_fields}
     assert [option for option in options if option not in text] == []
     assert [field for field in Config.model_fields.values() if not field.description] == []
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:50061", "[::]:50061", "10.0.0.7:50061", "worker:50061"])
+def test_a_worker_that_others_can_reach_wants_to_know_who_calls(
+    capsys: pytest.CaptureFixture[str], listen: str
+) -> None:
+    [line] = stop(capsys, ["--model", "x", f"--listen={listen}"])
+    for name in ("ATELIER_WORKER_TOKEN", "ATELIER_WORKER_TOKEN_FILE", "ATELIER_TLS_CA", "ATELIER_INSECURE_WORKERS"):
+        assert name in line
+    assert listen in line
+
+
+def test_a_worker_that_knows_who_calls_listens_where_it_likes(tmp_path: Path) -> None:
+    authority = Authority()
+    certificate, key = authority.issue(tmp_path)
+    mutual = [f"--tls-cert={certificate}", f"--tls-key={key}", f"--tls-ca={authority.write(tmp_path / 'ca.pem')}"]
+    (tmp_path / "token").write_text("token-of-the-workers")
+    for proof in (
+        ["--worker-token=token-of-the-workers"], [f"--worker-token-file={tmp_path / 'token'}"], mutual,
+        ["--insecure-workers"],
+    ):  # fmt: skip
+        assert load(Config, "sample_service", ["--model", "x", "--listen=0.0.0.0:1", *proof])
+
+
+def test_tls_alone_does_not_say_who_calls(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    certificate, key = Authority().issue(tmp_path)
+    [line] = stop(capsys, ["--model=x", "--listen=0.0.0.0:1", f"--tls-cert={certificate}", f"--tls-key={key}"])
+    assert "ATELIER_WORKER_TOKEN" in line
+
+
+def test_half_of_tls_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    certificate, key = Authority().issue(tmp_path)
+    ca = Authority().write(tmp_path / "ca.pem")
+    for options in ([f"--tls-cert={certificate}"], [f"--tls-key={key}"], [f"--tls-ca={ca}"]):
+        [line] = stop(capsys, ["--model", "x", *options])
+        assert "both" in line or "tls_cert and tls_key" in line
+    [line] = stop(capsys, ["--model", "x", f"--tls-cert={certificate}", "--tls-key=/nowhere"])
+    assert "/nowhere cannot be read" in line
+
+
+@pytest.mark.parametrize("secret", ["short", "with a space in the middle"])
+def test_a_secret_that_is_refused_is_not_printed(capsys: pytest.CaptureFixture[str], secret: str) -> None:
+    [line] = stop(capsys, ["--model", "x", f"--worker-token={secret}"])
+    assert line.startswith("ATELIER_WORKER_TOKEN: ")
+    assert secret not in line
+    assert secret not in repr(Config(model="x", worker_token="a-secret-of-workers"))

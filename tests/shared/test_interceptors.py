@@ -269,3 +269,32 @@ async def test_every_rpc_is_counted_by_its_code(serve: Serve) -> None:
     await load_model(await serve(StandIn()))
     await fail(load_model(await serve(raising(JobNotFound("gone")))))
     assert {code: counted(code) - before[code] for code in before} == {"OK": 1, "NOT_FOUND": 1}
+
+
+async def test_a_guard_that_has_to_ask_is_waited_for(serve: Serve) -> None:
+    seen = []
+
+    async def asked() -> str:
+        await asyncio.sleep(0)
+        return "ann"
+
+    async def unary(request: Any, context: Context) -> None:
+        seen.append(caller.get())
+
+    async def stream(request: Any, context: Context) -> AsyncIterator[worker_pb2.WatchStatusResponse]:
+        seen.append(caller.get())
+        yield worker_pb2.WatchStatusResponse()
+
+    channel = await serve(StandIn(unary, stream, guard=lambda method, metadata: asked()))
+    await load_model(channel)
+    await watch_status(channel).read()
+    assert seen == ["ann", "ann"]
+
+
+async def test_a_guard_that_refuses_after_asking_is_asked_before_the_message_is_looked_at(serve: Serve) -> None:
+    async def nobody() -> None:
+        raise Unauthenticated("send a token")
+
+    channel = await serve(StandIn(guard=lambda method, metadata: nobody()))
+    for body in (b"", b"\xff\xff"):
+        assert (await fail(send_bytes(channel, body))).code() == grpc.StatusCode.UNAUTHENTICATED

@@ -53,8 +53,10 @@ class SteeredEngine:
     def close(self) -> None: ...
 
 
-async def started_worker(engine: SteeredEngine, listen: str = "127.0.0.1:0", slots: int = 1) -> Server:
-    config = ChatConfig(model="none", listen=listen, slots=slots, waiting=0, drain_seconds=0)
+async def started_worker(
+    engine: SteeredEngine, listen: str = "127.0.0.1:0", slots: int = 1, **options: object
+) -> Server:
+    config = ChatConfig(model="none", listen=listen, slots=slots, waiting=0, drain_seconds=0, **options)
     server = Server(ChatWorker(config, lambda _: engine), config)
     await server.start()
     return server
@@ -72,7 +74,7 @@ async def connected(server: Server, token: str, stack: contextlib.AsyncExitStack
     request = edge_pb2.ListWorkersRequest()
     async with asyncio.timeout(10):
         while not any(
-            w.HasField("status") for w in (await calls.fleet.ListWorkers(request, metadata=calls.metadata)).workers
+            w.HasField("status") for w in (await calls.fleet.ListWorkers(request, metadata=calls.operator)).workers
         ):
             await asyncio.sleep(0.02)
     return calls

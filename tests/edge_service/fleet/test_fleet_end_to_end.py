@@ -22,7 +22,7 @@ async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
 
 
 async def workers(calls: Calls) -> list[edge_pb2.Worker]:
-    return list((await calls.fleet.ListWorkers(edge_pb2.ListWorkersRequest(), metadata=calls.metadata)).workers)
+    return list((await calls.fleet.ListWorkers(edge_pb2.ListWorkersRequest(), metadata=calls.operator)).workers)
 
 
 async def reasons(calls: Calls, job_id: str) -> list[str]:

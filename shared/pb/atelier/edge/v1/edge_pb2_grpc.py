@@ -798,7 +798,8 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeKey(self, request, context):
-        """Revokes an API key: no replica takes it after the answer. A revoked one stays as it is.
+        """Revokes an API key and those that were made with it. The replica that answers takes it no more; the others hear of it
+        within milliseconds, at the latest after 5 seconds. A revoked one stays as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

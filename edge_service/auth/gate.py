@@ -1,0 +1,45 @@
+"""The guard of the edge's every RPC: who calls, by whichever proof they have, and whether they may."""
+
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from edge_service.auth.jwt_tokens import SHAPE, JwtTokens
+from edge_service.auth.key_ring import KeyRing
+from edge_service.auth.key_secrets import PREFIX
+from edge_service.auth.principal import Principal
+from edge_service.auth.requirements import PermissionsOf, authorise
+from edge_service.auth.tokens import NOT_KNOWN, Tokens
+from shared.errors import Unauthenticated
+from shared.identity import bearer
+
+
+class Gate:
+    """Lets callers in. `jwt_tokens` is None where no issuer is trusted."""
+
+    def __init__(
+        self, tokens: Tokens, keys: KeyRing, jwt_tokens: JwtTokens | None, permissions_of: PermissionsOf
+    ) -> None:
+        self._tokens, self._keys, self._jwt_tokens, self._permissions_of = tokens, keys, jwt_tokens, permissions_of
+
+    def guard(self, method: str, metadata: Mapping[str, str | bytes]) -> Principal | Coroutine[Any, Any, Principal]:
+        """The caller of one RPC. Raises Unauthenticated, PermissionDenied, DatabaseUnavailable."""
+        found = self._owner(bearer(metadata))
+        if isinstance(found, Principal):
+            return self._admitted(method, found)
+        return self._admitted_later(method, found)
+
+    def _owner(self, token: str) -> Principal | Coroutine[Any, Any, Principal]:
+        if known := self._tokens.owner(token):
+            return known
+        if token.startswith(PREFIX):
+            return self._keys.owner(token)
+        if self._jwt_tokens is not None and SHAPE.fullmatch(token):
+            return self._jwt_tokens.owner(token)
+        raise Unauthenticated(NOT_KNOWN)
+
+    def _admitted(self, method: str, caller: Principal) -> Principal:
+        authorise(method, caller.tier, caller.scopes, self._permissions_of)
+        return caller
+
+    async def _admitted_later(self, method: str, asking: Coroutine[Any, Any, Principal]) -> Principal:
+        return self._admitted(method, await asking)

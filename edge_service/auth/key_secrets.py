@@ -1,0 +1,54 @@
+"""What an API key looks like: `atl_<id>_<random>`.
+
+Half of the id is a MAC under a secret of the house. Whoever guesses keys fails here, before the database or the memory
+of this process has anything to do.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from typing import NamedTuple
+
+PREFIX = "atl_"
+SHAPE = re.compile(r"(atl_[a-z2-7]{16})_[A-Za-z0-9_-]{43}")
+RANDOM_BYTES = 32
+HOUSE_SECRET = "api_keys"
+_HALF = 8
+
+
+class Minted(NamedTuple):
+    """A new key: its id and its secret."""
+
+    id: str
+    secret: str
+
+
+def mint(house: bytes) -> Minted:
+    """A new key, different from all others."""
+    half = _letters(secrets.token_bytes(5))
+    key_id = f"{PREFIX}{half}{_mac(house, half)}"
+    return Minted(key_id, f"{key_id}_{secrets.token_urlsafe(RANDOM_BYTES)}")
+
+
+def id_of(secret: str, house: bytes) -> str | None:
+    """The id of a secret that this house may have made; None if it cannot have."""
+    found = SHAPE.fullmatch(secret)
+    if found is None:
+        return None
+    half, mac = found[1][len(PREFIX) :][:_HALF], found[1][-_HALF:]
+    return found[1] if hmac.compare_digest(mac, _mac(house, half)) else None
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _mac(house: bytes, half: str) -> str:
+    return _letters(hmac.digest(house, half.encode(), "sha256")[:5])
+
+
+def _letters(five_bytes: bytes) -> str:
+    return base64.b32encode(five_bytes).decode().lower()

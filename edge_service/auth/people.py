@@ -1,0 +1,76 @@
+"""Everybody who may call, put together: the gate, and what it asks."""
+
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_service.auth.gate import Gate
+from edge_service.auth.issuer import Issuer
+from edge_service.auth.jwks import FILE_SECONDS, ISSUER_SECONDS, KeySet, from_file
+from edge_service.auth.jwt_tokens import JwtTokens, Rules
+from edge_service.auth.key_orders import KeyOrders
+from edge_service.auth.key_ring import KeyRing
+from edge_service.auth.keys import ApiKeys
+from edge_service.auth.principal import Principal
+from edge_service.auth.requirements import PermissionsOf, permissions_of
+from edge_service.auth.tokens import Tokens
+from edge_service.config import EdgeConfig
+from edge_service.intake.tiers import tiers
+from edge_service.jobs.database import Database
+from edge_service.jobs.wakeups import Wakeups
+
+
+class People:
+    """The guard of the edge, and the making of keys."""
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        database: Database,
+        wakeups: Wakeups,
+        tokens: Tokens,
+        permissions_of: PermissionsOf = permissions_of,
+    ) -> None:
+        keys = ApiKeys(database, wakeups)
+        self._ring = KeyRing(keys, wakeups, _tier_names)
+        self._issuer_keys = _issuer_keys(config)
+        self._gate = Gate(tokens, self._ring, _jwt_tokens(config, self._issuer_keys), permissions_of)
+        self.orders = KeyOrders(keys, permissions_of, _tier_names)
+
+    def guard(self, method: str, metadata: Mapping[str, str | bytes]) -> Principal | Coroutine[Any, Any, Principal]:
+        """The caller of one RPC. Raises Unauthenticated, PermissionDenied, DatabaseUnavailable."""
+        return self._gate.guard(method, metadata)
+
+    def start(self, house: bytes) -> None:
+        """`house` is the secret that all replicas mint API keys under."""
+        self.orders.start(house)
+        self._ring.start(house)
+        if self._issuer_keys is not None:
+            self._issuer_keys.start()
+
+    async def close(self) -> None:
+        if self._issuer_keys is not None:
+            await self._issuer_keys.close()
+        await self._ring.close()
+
+
+def _issuer_keys(config: EdgeConfig) -> KeySet | None:
+    if not config.jwt_issuer:
+        return None
+    if config.jwt_jwks and "://" not in config.jwt_jwks:
+        return KeySet(from_file(Path(config.jwt_jwks)), FILE_SECONDS)
+    return KeySet(Issuer(config.jwt_issuer, config.jwt_jwks).read, ISSUER_SECONDS)
+
+
+def _jwt_tokens(config: EdgeConfig, keys: KeySet | None) -> JwtTokens | None:
+    if keys is None:
+        return None
+    rules = Rules(
+        config.jwt_issuer, config.jwt_audience, _tier_names, config.jwt_tier_claim, config.jwt_default_tier,
+        config.jwt_skew_seconds,
+    )  # fmt: skip
+    return JwtTokens(rules, keys)
+
+
+def _tier_names() -> frozenset[str]:
+    return frozenset(tiers().tiers)

@@ -25,6 +25,7 @@ COMMANDS = (
     looking.watch,
     looking.cancel,
     looking.catalog,
+    account.account,
     account.webhook_secret,
 )
 for command in COMMANDS:

@@ -59,11 +59,11 @@ class Jobs:
 
     async def submit(
         self, owner: str = "ann", planned: Plan | None = None, cost: float = 1.0, limits: Limits = MANY, key: str = "",
-        digest: bytes = b"a", interactive: bool = False,
+        digest: bytes = b"a", interactive: bool = False, counted: bool = False,
     ) -> str:  # fmt: skip
         """Stores a job and returns its id."""
         charge = Cost("kind", cost, cost, 0)
-        submission = Submission(owner, planned or plan(), charge, limits, key, digest, interactive)
+        submission = Submission(owner, planned or plan(), charge, limits, key, digest, interactive, counted=counted)
         return (await self.store.create(submission)).id
 
     async def lease(

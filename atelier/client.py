@@ -84,7 +84,7 @@ class AsyncClient:
     async def submit(self, job: Submittable | Mapping[str, Any], **options: Unpack[SubmitOptions]) -> Job:
         """Submits a job given as a message or as the specification's JSON object; it is durable when this returns.
 
-        Raises QueueFull if too many of your jobs wait.
+        Raises QueueFull if too many of your jobs wait, QuotaExceeded if a limit of your account is used up.
         """
         return Job((await self._call(self._jobs.SubmitJob, requests.submission(job, options))).job)
 
@@ -140,6 +140,12 @@ class AsyncClient:
         """Every job type with its parameters, bounds and defaults, and the models that are connected."""
         found = await self._call(self._catalog.GetCatalog, edge_pb2.GetCatalogRequest())
         return cast(edge_pb2.GetCatalogResponse, found)
+
+    async def account(self) -> edge_pb2.GetAccountResponse:
+        """Your tier, what you may do, and each limit with its size, its use and when it resets."""
+        return cast(
+            edge_pb2.GetAccountResponse, await self._call(self._account.GetAccount, edge_pb2.GetAccountRequest())
+        )
 
     async def webhook_secret(self) -> str:
         """The secret that signs your webhooks: what `atelier.verify_webhook` takes."""

@@ -2,6 +2,7 @@
 
 AtelierError           what the edge answered; one class per reason, drawn in `shared.errors`
   QueueFull            `limit` names what was met, such as "max_queued"; `retry_after_seconds` says when to come back
+  QuotaExceeded        the same for what an account may use, such as "jobs_per_day"
 EdgeUnreachable        the edge could not be asked at all; a ConnectionError
 
 except atelier.InvalidRequest as error: print(error.violations)
@@ -37,6 +38,7 @@ from shared.errors import (
     OutOfMemory,
     PermissionDenied,
     QueueFull,
+    QuotaExceeded,
     StorageUnavailable,
     Unauthenticated,
     Violation,
@@ -72,6 +74,7 @@ __all__ = [
     "OutOfMemory",
     "PermissionDenied",
     "QueueFull",
+    "QuotaExceeded",
     "StorageUnavailable",
     "Unauthenticated",
     "Violation",

@@ -113,7 +113,7 @@ class Client:
     def submit(self, job: Submittable | Mapping[str, Any], **options: Unpack[SubmitOptions]) -> Job:
         """Submits a job given as a message or as the specification's JSON object; it is durable when this returns.
 
-        Raises QueueFull if too many of your jobs wait.
+        Raises QueueFull if too many of your jobs wait, QuotaExceeded if a limit of your account is used up.
         """
         return self._loop.run(self._client.submit(job, **options))
 
@@ -150,6 +150,10 @@ class Client:
     def catalog(self) -> edge_pb2.GetCatalogResponse:
         """Every job type with its parameters, bounds and defaults, and the models that are connected."""
         return self._loop.run(self._client.catalog())
+
+    def account(self) -> edge_pb2.GetAccountResponse:
+        """Your tier, what you may do, and each limit with its size, its use and when it resets."""
+        return self._loop.run(self._client.account())
 
     def webhook_secret(self) -> str:
         """The secret that signs your webhooks: what `atelier.verify_webhook` takes."""

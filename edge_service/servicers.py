@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from edge_service.account import account
 from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
 from edge_service.auth import Principal
@@ -87,6 +88,7 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
             # What was stored before is what it is, though the same would be refused today.
             earlier = await self._store.earlier(_owner(), request.idempotency_key, _digest(request))
             if earlier is None:
+                await _count(self._store)
                 raise
             return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
         job = await self._store.create(_submission(plan, self._costs, request.idempotency_key, request))
@@ -135,7 +137,8 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
 
     async def RetryJob(self, request: edge_pb2.RetryJobRequest, context: Context) -> edge_pb2.RetryJobResponse:
         ended = await self._store.ended_plan(_owner(), request.job_id)
-        plan = plan_again(ended, self._fleet.models(), tiers().tiers[_principal().tier])
+        async with _counting(self._store):
+            plan = plan_again(ended, self._fleet.models(), tiers().tiers[_principal().tier])
         submission = _submission(plan, self._costs, request.idempotency_key, request)
         job = await self._store.create(replace(submission, retry_of=request.job_id))
         return edge_pb2.RetryJobResponse(job=await self._links.job(job))
@@ -145,6 +148,21 @@ def _submission(plan: Plan, costs: Costs, key: str, request: Message) -> Submiss
     """The caller's submission of a plan."""
     cost = costs.estimate(plan.type_name, plan.worker_type, plan.job)
     return Submission(_owner(), plan, cost, tiers().limits(_principal().tier), key, _digest(request))
+
+
+async def _count(store: Store) -> None:
+    """Counts a request that was refused before it came to the store. Raises QuotaExceeded if there were too many."""
+    await store.accounts.count_request(_owner(), tiers().tiers[_principal().tier].quotas)
+
+
+@contextlib.asynccontextmanager
+async def _counting(store: Store) -> AsyncIterator[None]:
+    """Counts what the block refuses: who tries out what is refused is limited as well."""
+    try:
+        yield
+    except errors.AtelierError:
+        await _count(store)
+        raise
 
 
 def _digest(request: Message) -> bytes:
@@ -159,7 +177,8 @@ class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
         self._costs = costs
 
     async def Chat(self, request: edge_pb2.ChatRequest, context: Context) -> AsyncIterator[edge_pb2.ChatResponse]:
-        plan = plan_chat(request.request, self._fleet.models(), tiers().tiers[_principal().tier])
+        async with _counting(self._store):
+            plan = plan_chat(request.request, self._fleet.models(), tiers().tiers[_principal().tier])
         worker = self._fleet.choose(plan.worker_type, plan.needs)
         if worker is None or (place := seat(worker)) is None:
             raise errors.NoWorker("no chat worker has a free slot now; try again soon")
@@ -255,7 +274,8 @@ class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
         self._store, self._keys = store, keys
 
     async def GetAccount(self, request: edge_pb2.GetAccountRequest, context: Context) -> edge_pb2.GetAccountResponse:
-        raise errors.NotImplementedYet("GetAccount: accounts, tiers and quotas are not built yet")
+        principal, tier = _principal(), tiers().tiers[_principal().tier]
+        return account(principal, tier, await self._store.accounts.usage(principal.user_id, tier.quotas))
 
     async def GetWebhookSecret(
         self, request: edge_pb2.GetWebhookSecretRequest, context: Context

@@ -26,6 +26,7 @@ COMMANDS = (
     looking.why,
     looking.cancel,
     looking.catalog,
+    account.account,
     account.webhook_secret,
 )
 for command in COMMANDS:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from edge_service.addresses import INTERNET, Addresses
 from edge_service.intake.capabilities import check_capabilities, needs
 from edge_service.intake.job_types import WorkerJob
+from edge_service.intake.policy import may_chat, may_repeat, may_submit
 from edge_service.intake.presets import Filled, fill
 from edge_service.intake.tiers import Tier
 from shared.errors import NotImplementedYet
@@ -39,6 +40,7 @@ class Plan:
 
 def plan_job(request: edge_pb2.SubmitJobRequest, models: Models, tier: Tier, addresses: Addresses = INTERNET) -> Plan:
     """Plans a submitted job. Raises AtelierError for what cannot or may not be done."""
+    may_submit(tier, request)
     for field in NOT_YET:
         if getattr(request, field):
             raise NotImplementedYet(f"{field}: is part of the contract and not built yet; leave it out")
@@ -54,11 +56,13 @@ def plan_job(request: edge_pb2.SubmitJobRequest, models: Models, tier: Tier, add
 
 def plan_chat(request: chat_pb2.ChatRequest, models: Models, tier: Tier) -> Plan:
     """Plans an interactive turn."""
+    may_chat(tier)
     return _planned(fill(request, ""), models, DEFAULT_DEADLINE_SECONDS, tier.priority, None)
 
 
 def plan_again(plan: Plan, models: Models, tier: Tier) -> Plan:
     """The plan of an ended job for another go: the workers may be others now, and so may what its owner is allowed."""
+    may_repeat(tier, plan.type_name, plan.job, plan.webhook is not None)
     check_capabilities(plan.job, models.get(plan.worker_type, ()))
     return replace(plan, priority=tier.priority)
 

@@ -1,7 +1,7 @@
 """What owners do with their jobs and assets. SQL lives in the files of this folder and in migrations/ alone.
 
 A job goes queued -> leased -> processing -> completed | failed | cancelled | expired. The database refuses every other
-move; the rules are functions in migrations/0002.
+move; the rules are functions in migrations/0002 and 0004.
 """
 
 import time
@@ -17,19 +17,19 @@ from edge_service.intake.job_types import JOB_CLASSES
 from edge_service.intake.plan import Plan
 from edge_service.intake.tiers import Limits
 from edge_service.jobs import records
+from edge_service.jobs.accounts import QUOTAS, Accounts, quota_values
 from edge_service.jobs.database import Connection, Database
 from edge_service.jobs.estimates.costs import Cost
+from edge_service.jobs.refusals import REQUESTS, refusal
 from edge_service.jobs.statements import QUEUED, ended, fetch_all, fetch_value
 from edge_service.jobs.wakeups import CHANGED, NEW, STOPPED, Wakeups
 from edge_service.jobs.webhooks.delivery import delivery
-from shared.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull
+from shared.errors import AssetNotFound, JobNotEnded, JobNotFound, QueueFull, QuotaExceeded
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
 CANCELLED = job_pb2.JobError(reason=job_pb2.ERROR_REASON_CANCELLED, message="cancelled by its owner")
-# SQLSTATEs that submit_job raises.
-QUEUE_FULL, KEY_IN_USE = "ATF01", "ATI01"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Submission:
     """A plan, whose it is, and how it stands among other jobs.
 
     `key` and `digest` tell one submission from another: the caller's key, "" for none, and the SHA-256 of the request.
+    `counted` says that its request was counted before, because work was done for it.
     """
 
     owner: str
@@ -47,6 +48,7 @@ class Submission:
     digest: bytes = b""
     interactive: bool = False
     retry_of: str = ""
+    counted: bool = False
 
 
 class Store:
@@ -54,11 +56,13 @@ class Store:
 
     def __init__(self, database: Database, wakeups: Wakeups) -> None:
         self._database, self._wakeups = database, wakeups
+        self.accounts = Accounts(database)
 
     async def create(self, submission: Submission) -> edge_pb2.Job:
         """Stores a queued job and its first event; a submission that was stored before returns its job.
 
-        Raises IdempotencyConflict if its key stands for another, QueueFull if too many jobs wait.
+        Raises IdempotencyConflict if its key stands for another, QueueFull if too many jobs wait, QuotaExceeded if a
+        quota of its owner is used up.
         """
         while True:
             plan = submission.plan
@@ -71,7 +75,7 @@ class Store:
             except UniqueViolation:
                 continue  # the random suffix was taken within this second
             except psycopg.Error as error:
-                raise _refusal(error, submission) from None
+                raise await self._counted(refusal(error, plan.type_name, plan.worker_type), submission) from None
         self._wakeups.tell(NEW, plan.worker_type)
         return job
 
@@ -175,6 +179,13 @@ class Store:
         assert row is not None
         return bytes(row["value"])
 
+    async def _counted(self, refused: Exception, submission: Submission) -> Exception:
+        """A refusal is a request too, but counting inside the statement that refused it was undone with it."""
+        uncounted = isinstance(refused, QueueFull | QuotaExceeded) and refused.limit != REQUESTS
+        if uncounted and not submission.counted:
+            await self.accounts.count_request(submission.owner, submission.limits.quotas)
+        return refused
+
     async def _record(self, connection: Connection, row: records.Row) -> edge_pb2.Job:
         attempts: list[records.Row] = []
         if row["attempt"]:
@@ -186,7 +197,7 @@ class Store:
         return job
 
 
-SUBMIT = f"SELECT * FROM submit_job({', '.join(['%s'] * 24)})"
+SUBMIT = f"SELECT * FROM submit_job({', '.join(['%s'] * 24)}, {QUOTAS})"
 
 
 def _values(submission: Submission, job_id: str) -> list[object]:
@@ -201,25 +212,8 @@ def _values(submission: Submission, job_id: str) -> list[object]:
         plan.job.SerializeToString(), decisions, plan.deadline_seconds, plan.priority, cost.kind, cost.seconds,
         cost.spread, cost.samples, list(plan.needs), plan.credits, *webhook, submission.retry_of or None,
         submission.key, submission.digest, QUEUED, limits.of_user, limits.of_type, limits.of_all,
+        *quota_values(limits.quotas, submission.counted),
     ]  # fmt: skip
-
-
-def _refusal(error: psycopg.Error, submission: Submission) -> Exception:
-    """What submit_job refused, as an error for the caller; anything else stays what it is."""
-    if error.sqlstate == KEY_IN_USE:
-        return IdempotencyConflict("idempotency_key: was used for another request within the last 24 hours")
-    if error.sqlstate != QUEUE_FULL:
-        return error
-    whose, limit, used = (error.diag.message_detail or "").split()
-    names = {
-        "user": "max_queued: you may have {limit} jobs queued and have {used}",
-        "type": f"max_queued_by_type: you may have {{limit}} jobs of type {submission.plan.type_name} queued"
-        " and have {used}",
-        "turns": "max_turns: you may have {limit} chat turns at once and have {used}",
-        "all": f"max_queued_by_all: {{limit}} {submission.plan.worker_type} jobs may be queued in all and {{used}} are",
-    }
-    message = names[whose].format(limit=limit, used=used)
-    return QueueFull(f"{message}; come back when some have started", message.partition(":")[0])
 
 
 def _not_found(job_id: str) -> JobNotFound:

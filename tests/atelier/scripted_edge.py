@@ -234,6 +234,15 @@ class ScriptedEdge(
         entry = edge_pb2.JobTypeEntry(name="sdxl_image_high", worker_type="sdxl", available=True, parameters=[steps])
         return edge_pb2.GetCatalogResponse(job_types=[entry], models=[worker_pb2.Model(name="lustify_sdxl")])
 
+    def GetAccount(self, request, context):
+        self._let_in(context)
+        account = edge_pb2.GetAccountResponse(user_id="developer", tier="basic", permissions=["job.video_fast", "chat"])
+        account.content_mode = edge_pb2.CONTENT_MODE_SFW
+        credits = account.quotas.add(name="credits", size=1000, used=250)
+        credits.resets.FromJsonString("2026-12-01T00:00:00Z")
+        account.quotas.add(name="storage_bytes", size=5 * 2**30, used=5 * 2**30)
+        return account
+
     def GetWebhookSecret(self, request, context):
         self._let_in(context)
         return edge_pb2.GetWebhookSecretResponse(secret=WEBHOOK_SECRET)

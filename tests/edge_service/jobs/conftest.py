@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from edge_service.intake.plan import Plan, plan_job
-from edge_service.intake.tiers import Limits, tiers
+from edge_service.intake.tiers import Limits, Quotas, tiers
 from edge_service.jobs.database import Database
 from edge_service.jobs.estimates.costs import Cost
 from edge_service.jobs.feeds.event_log import EventLog
@@ -20,7 +20,18 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.spec_json import from_spec_dict
 
 SEAT = Seat("sdxl", "worker:1", "sdxl_worker_001", 100)
-MANY = Limits(100_000, 100_000, 100_000)
+PLENTY = Quotas(
+    requests_per_minute=10**6, max_running=10**6, jobs_per_day=10**6, credits_per_period=10**6, period="day",
+    storage_bytes=10**12,
+)  # fmt: skip
+
+
+def limits(of_user: int = 10**5, of_type: int = 10**5, of_all: int = 10**5, **quotas: object) -> Limits:
+    """Limits of which only those named can be met: `limits(1)`, `limits(jobs_per_day=10)`."""
+    return Limits(of_user, of_type, of_all, PLENTY.model_copy(update=quotas))
+
+
+MANY = limits()
 
 
 def plan(type_name: str = "sdxl_image_fast", seconds: float = 60, **fields: object) -> Plan:
@@ -48,11 +59,11 @@ class Jobs:
 
     async def submit(
         self, owner: str = "ann", planned: Plan | None = None, cost: float = 1.0, limits: Limits = MANY, key: str = "",
-        digest: bytes = b"a", interactive: bool = False,
+        digest: bytes = b"a", interactive: bool = False, counted: bool = False,
     ) -> str:  # fmt: skip
         """Stores a job and returns its id."""
         charge = Cost("kind", cost, cost, 0)
-        submission = Submission(owner, planned or plan(), charge, limits, key, digest, interactive)
+        submission = Submission(owner, planned or plan(), charge, limits, key, digest, interactive, counted=counted)
         return (await self.store.create(submission)).id
 
     async def lease(

@@ -4,7 +4,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from edge_service.jobs.database import Connection, Database, EmbeddedPostgres, migrate
+from edge_service.jobs.database import SCRIPTS, Connection, Database, EmbeddedPostgres, migrate
 from shared.errors import DatabaseUnavailable
 
 
@@ -12,7 +12,7 @@ async def test_replicas_that_start_together_migrate_once(database_url: str):
     await asyncio.gather(*(migrate(database_url) for _ in range(4)))
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         rows = await (await connection.execute("SELECT name FROM migrations")).fetchall()
-    assert rows == [("0001_jobs.sql",), ("0002_durability.sql",)]
+    assert rows == [(script.name,) for script in SCRIPTS]
 
 
 async def test_a_database_that_is_not_open_yet_says_so():

@@ -9,7 +9,7 @@ from edge_service.intake.tiers import Limits
 from shared.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
-from tests.edge_service.jobs.conftest import SEAT, Jobs, asset, plan
+from tests.edge_service.jobs.conftest import SEAT, Jobs, asset, limits, plan
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")
 STEP = edge_pb2.JobEvent(progress=job_pb2.Progress(step=1))
@@ -229,25 +229,25 @@ async def test_an_ended_job_can_be_repeated_with_the_same_plan(jobs: Jobs):
     assert new.decisions == old.decisions
 
 
-async def full(jobs: Jobs, limits: Limits, owner: str = "ann") -> QueueFull:
+async def full(jobs: Jobs, limit: Limits, owner: str = "ann") -> QueueFull:
     with pytest.raises(QueueFull) as refused:
-        await jobs.submit(owner, limits=limits, key="refused")
+        await jobs.submit(owner, limits=limit, key="refused")
     return refused.value
 
 
 async def test_a_full_queue_says_which_limit_its_size_and_its_use(jobs: Jobs):
     await jobs.submit()
     await jobs.submit("bob")
-    assert (await full(jobs, Limits(1, 9, 9))).limit == "max_queued"
-    assert (await full(jobs, Limits(9, 1, 9))).limit == "max_queued_by_type"
-    refused = await full(jobs, Limits(9, 9, 2), "eve")
+    assert (await full(jobs, limits(1, 9, 9))).limit == "max_queued"
+    assert (await full(jobs, limits(9, 1, 9))).limit == "max_queued_by_type"
+    refused = await full(jobs, limits(9, 9, 2), "eve")
     assert refused.limit == "max_queued_by_all"
     assert "2 sdxl jobs may be queued in all and 2 are" in refused.message
     assert refused.retry_after_seconds > 0
 
 
 async def test_a_user_has_only_so_many_turns_at_once(jobs: Jobs):
-    two = Limits(2, 9, 9)
+    two = limits(2, 9, 9)
     turns = [await jobs.submit(interactive=True, limits=two) for _ in range(2)]
     with pytest.raises(QueueFull, match="max_turns: you may have 2 chat turns at once and have 2"):
         await jobs.submit(interactive=True, limits=two)
@@ -265,13 +265,13 @@ async def test_a_turn_takes_no_slot_that_is_taken(jobs: Jobs):
 
 async def test_a_refused_submission_leaves_nothing_behind(jobs: Jobs):
     await jobs.submit()
-    await full(jobs, Limits(1, 1, 1))
+    await full(jobs, limits(1, 1, 1))
     assert await jobs.submit(key="refused")
     assert len(await jobs.execute("SELECT job_id FROM ledger")) == 2
 
 
 async def test_a_job_that_has_started_or_ended_makes_room(jobs: Jobs):
-    one = Limits(1, 1, 1)
+    one = limits(1, 1, 1)
     await jobs.submit(limits=one)
     await jobs.lease()
     second = await jobs.submit(limits=one)
@@ -280,15 +280,15 @@ async def test_a_job_that_has_started_or_ended_makes_room(jobs: Jobs):
     await full(jobs, one)
 
 
-@pytest.mark.parametrize("limits", [Limits(10, 99, 99), Limits(99, 10, 99), Limits(99, 99, 10)])
-async def test_a_queue_limit_is_exact_to_the_unit_however_many_come_at_once(jobs: Jobs, limits: Limits):
-    outcomes = await asyncio.gather(*(jobs.submit(limits=limits) for _ in range(64)), return_exceptions=True)
+@pytest.mark.parametrize("ten", [limits(10, 99, 99), limits(99, 10, 99), limits(99, 99, 10)])
+async def test_a_queue_limit_is_exact_to_the_unit_however_many_come_at_once(jobs: Jobs, ten: Limits):
+    outcomes = await asyncio.gather(*(jobs.submit(limits=ten) for _ in range(64)), return_exceptions=True)
     assert sum(isinstance(outcome, str) for outcome in outcomes) == 10
     assert sum(isinstance(outcome, QueueFull) for outcome in outcomes) == 54
 
 
 async def test_the_limit_of_everyone_is_exact_with_many_owners(jobs: Jobs):
-    submits = (jobs.submit(f"user{number % 8}", limits=Limits(99, 99, 10)) for number in range(64))
+    submits = (jobs.submit(f"user{number % 8}", limits=limits(99, 99, 10)) for number in range(64))
     outcomes = await asyncio.gather(*submits, return_exceptions=True)
     assert sum(isinstance(outcome, str) for outcome in outcomes) == 10
 

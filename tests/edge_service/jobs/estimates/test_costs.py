@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge_service.intake.job_types import WorkerJob, job_types
+from edge_service.jobs.accounts import QUOTAS, quota_values
 from edge_service.jobs.database import Database
 from edge_service.jobs.estimates.costs import MOST_PRICED, MOST_SAMPLES, REPRICED_AT_ONCE, Costs, _Priced
 from edge_service.jobs.estimates.kinds import Kind, first_guesses, kind_of
@@ -15,6 +16,7 @@ from edge_service.jobs.estimates.statistics import deviation, measured, together
 from edge_service.jobs.records import Lease
 from edge_service.jobs.statements import fetch_all
 from shared.errors import DatabaseUnavailable
+from tests.edge_service.jobs.conftest import PLENTY
 from tests.edge_service.jobs.estimates.cost_jobs import chat, defaults, sdxl
 
 
@@ -191,9 +193,9 @@ async def test_equally_fast_workers_are_average_whatever_each_does_besides(costs
 async def submit(database: Database, cost: float, kind: str = "", owner: str = "ann", priority: int = 0, job: str = ""):
     job_id, kind = job or f"job_{random.randrange(10**12)}", kind or kind_of("sdxl_image_fast", sdxl()).name
     values = [job_id, owner, "sdxl_image_fast", "sdxl", False, b"", b"", 3600.0, priority, kind, cost, 1.0, 0, [], 1,
-              None, False, None, "", b"", b"", 10**6, 10**6, 10**6]  # fmt: skip
+              None, False, None, "", b"", b"", 10**6, 10**6, 10**6, *quota_values(PLENTY)]  # fmt: skip
     async with database.connection() as connection:
-        await connection.execute(f"SELECT FROM submit_job({', '.join(['%s'] * len(values))})", values)
+        await connection.execute(f"SELECT FROM submit_job({', '.join(['%s'] * 24)}, {QUOTAS})", values)
 
 
 async def vtimes(database: Database) -> dict[tuple[str, int], float]:

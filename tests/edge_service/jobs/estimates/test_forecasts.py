@@ -9,11 +9,13 @@ from time import monotonic
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from edge_service.jobs.accounts import QUOTAS, quota_values
 from edge_service.jobs.database import Connection, Database
 from edge_service.jobs.estimates.forecasts import Forecasts
 from edge_service.jobs.estimates.statistics import GUESS_LOG_SPREAD, deviation
 from edge_service.jobs.statements import fetch_all
 from shared.errors import DatabaseUnavailable
+from tests.edge_service.jobs.conftest import PLENTY
 
 ids = itertools.count()
 
@@ -33,9 +35,10 @@ async def submit(
     """Stores a job that has waited for `age` seconds already, and returns its id."""
     job_id = f"job_{next(ids):06}"
     values = [job_id, owner, "a_type", worker_type, interactive, b"", b"", 3600.0, priority, "a kind", float(cost),
-              float(spread), samples, [], 1, None, False, None, "", b"", b"", 10**6, 10**6, 10**6]  # fmt: skip
+              float(spread), samples, [], 1, None, False, None, "", b"", b"", 10**6, 10**6, 10**6,
+              *quota_values(PLENTY)]  # fmt: skip
     async with database.connection() as connection:
-        await connection.execute(f"SELECT FROM submit_job({', '.join(['%s'] * len(values))})", values)
+        await connection.execute(f"SELECT FROM submit_job({', '.join(['%s'] * 24)}, {QUOTAS})", values)
         if age:
             await wait_longer(connection, job_id, age)
     return job_id

@@ -13,7 +13,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -38,6 +38,7 @@ from chat_service.seam import ChatTurn, Delta, Finished, LoadedModel, ModelName,
 from shared import engine
 from shared.errors import EngineFailed, ModelUnusable
 from shared.model_files import HUB_ID, first_line
+from shared.tokens import TokenCount
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +115,9 @@ class TransformersEngine:
     def device_memory_mb(self) -> tuple[int, int]:
         device = self._checkpoints[0].model.device
         return engine.device_memory_mb(device)
+
+    def count_tokens(self, model: ModelName, texts: Sequence[str]) -> list[TokenCount]:
+        return [self._by_name[model].count(model, texts)]
 
     async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
         started = time.monotonic()
@@ -228,6 +232,11 @@ class _Checkpoint:
         messages = [(turn.role, turn.content) for turn in request.messages]
         read = self._prompts.plain if request.model == "qwen_base" else self._prompts.chat
         return read(messages, request.max_tokens)
+
+    def count(self, model: ModelName, texts: Sequence[str]) -> TokenCount:
+        """How many tokens the contents of messages have."""
+        added = self._prompts.added_to_a_line if model == "qwen_base" else self._prompts.added_by_template
+        return TokenCount("chat", self._prompts.lengths(texts), self.context_tokens, added)
 
     @contextmanager
     def submit(self, prompt: list[int], request: TextRequest, receive: Callable[[Made], None]) -> Iterator[None]:

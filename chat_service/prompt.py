@@ -1,16 +1,21 @@
 """From messages to the tokens a model reads. Nothing is changed, cut or added besides the model's own template."""
 
+import math
 import re
 import secrets
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
 from shared.errors import InputTooLong, InvalidRequest, Violation
+from shared.tokens import encoded
 
 FIELD = "request.messages"
+# Conversations that show what a template adds: with the edge's system message first, two messages and then two more.
+SHORT, LONG = ("system", "user"), ("system", "user", "assistant", "user")
 
 
 class Prompts:
@@ -45,6 +50,31 @@ class Prompts:
         """Tokens of the contents alone, one after the other on lines of their own. Raises InputTooLong."""
         text = "\n".join(content for _, content in messages)
         return self._fitting(self._literal.encode(text).ids, max_tokens)
+
+    def lengths(self, contents: Sequence[str]) -> tuple[int, ...]:
+        """The number of tokens of each content by itself."""
+        return tuple(len(encoded(self._literal, content, add_special_tokens=False).ids) for content in contents)
+
+    @cached_property
+    def added_by_template(self) -> int:
+        """Most tokens that the template adds to a message, counting the heading of the answer as a message too.
+
+        0 for a model without a template, or with one that refuses a conversation which begins with a system message.
+        """
+        try:
+            short, long = self._added(SHORT), self._added(LONG)
+        except InvalidRequest:
+            return 0
+        each = (long - short) / (len(LONG) - len(SHORT))
+        return math.ceil(max(each, short / (len(SHORT) + 1), long / (len(LONG) + 1)))
+
+    def _added(self, roles: Sequence[str]) -> int:
+        return len(self.chat([(role, "x") for role in roles], 0)) - len(roles) * sum(self.lengths(["x"]))
+
+    @cached_property
+    def added_to_a_line(self) -> int:
+        """Most tokens that `plain` adds to a content: the end of its line, and what every text begins or ends with."""
+        return 1 + len(self._literal.encode("").ids)
 
     def _stand_in(self, content: str, literal: dict[str, str]) -> str:
         """The content, or in its place a word that nobody can guess if there is a control token in it."""

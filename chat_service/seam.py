@@ -1,8 +1,10 @@
 """The seam between servicer and engine: what is asked, what comes back, and what an engine is. Plain data, no torch."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from shared.tokens import TokenCount
 
 ModelName = Literal["qwen_instruct", "qwen_base"]
 
@@ -75,6 +77,9 @@ class Engine(Protocol):
 
         Raises InputTooLong, InvalidRequest (an order of roles that the chat template refuses) and EngineFailed.
         """
+
+    def count_tokens(self, model: ModelName, texts: Sequence[str]) -> Sequence[TokenCount]:
+        """Tokens of the contents of messages, and what the chat template adds to each; from any one thread."""
 
     def vram_used_mb(self) -> int:
         """Peak accelerator memory of this process in MB; 0 on a CPU."""

@@ -16,6 +16,7 @@ from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2_grpc
 from shared.progress import Meter
 from shared.slots import Slots
+from shared.tokens import TokenCount
 from shared.validation_schemas import enum_word
 from shared.worker_configs import Model, WorkerConfig
 from shared.worker_service import WorkerServicer
@@ -94,7 +95,7 @@ class ChatWorker:
         self._config, self._load_engine = config, load_engine
         self._slots = Slots(config.slots, config.waiting)
         self._chat = ChatServicer(config.worker_id, self._slots)
-        self._worker = WorkerServicer(self._slots, self._device_memory)
+        self._worker = WorkerServicer(self._slots, self._device_memory, self._count_tokens)
         self._loading: asyncio.Task[Engine] | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -129,10 +130,15 @@ class ChatWorker:
     def _device_memory(self) -> tuple[int, int]:
         return self._chat.engine.device_memory_mb() if self._chat.engine else (0, 0)
 
+    def _count_tokens(self, model: str, texts: Sequence[str]) -> Sequence[TokenCount]:
+        assert self._chat.engine, "the worker says that it has loaded"
+        return self._chat.engine.count_tokens(cast(ModelName, model), texts)
+
     def drain(self) -> None:
         self._slots.drain()
 
     async def close(self) -> None:
+        self._worker.close()
         if self._loading:
             await asyncio.wait({self._loading})
             if not self._loading.exception():

@@ -6,6 +6,7 @@ else a run writes to belong to that run alone.
 
 import copy
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Picture
 from shared import engine
 from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory, Violation
 from shared.model_files import check, first_line, real_name
+from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig
 
 # SDXL's latents are not bounded, so DDIM may not clip them as it would clip pixels.
@@ -44,6 +46,7 @@ class DiffusersEngine:
         self._device = torch.device("cpu")
         self._pipeline: Any = None
         self._model: LoadedModel | None = None
+        self._counters: list[Counter] = []
 
     @property
     def model(self) -> LoadedModel:
@@ -52,6 +55,9 @@ class DiffusersEngine:
 
     def device_memory_mb(self) -> tuple[int, int]:
         return engine.device_memory_mb(self._device)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
+        return [counter.count(texts) for counter in self._counters]
 
     def load(self) -> None:
         _quieten_libraries()
@@ -67,6 +73,9 @@ class DiffusersEngine:
             min_side=MIN_SIDE,
             max_pixels=MAX_PIXELS,
         )
+        pipe = self._pipeline
+        pairs = {"clip_l": (pipe.tokenizer, pipe.text_encoder), "clip_g": (pipe.tokenizer_2, pipe.text_encoder_2)}
+        self._counters = [_counter(name, *pair) for name, pair in pairs.items()]
         self._self_test()
 
     def _self_test(self) -> None:
@@ -131,6 +140,11 @@ class DiffusersEngine:
         encoded = png.encode(image, parameters)
         width, height = png.size(encoded)
         return Picture(encoded, width, height, steps, guidance_scale, seed)
+
+
+def _counter(name: str, tokenizer: Any, text_encoder: Any) -> Counter:
+    limit = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
+    return Counter(name, tokenizer.backend_tokenizer, limit)
 
 
 def _denoise(pipeline: Any, request: ImageRequest, report: Report) -> tuple[torch.Tensor, int]:

@@ -1,9 +1,11 @@
 """The seam between servicer and engine: what is asked, what comes back, and what an engine is. Plain data, no torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from shared.tokens import TokenCount
 
 # What `ImageRequest.scheduler` may be.
 SCHEDULERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m", "unipc")
@@ -90,6 +92,9 @@ class Engine(Protocol):
 
     def device_memory_mb(self) -> tuple[int, int]:
         """Memory of the accelerator in MB: in use by all processes on it, and in all; (0, 0) without one."""
+
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[TokenCount]:
+        """What each tokenizer of the model makes of the texts; may be called while `generate` runs, by one thread."""
 
     def load(self) -> None:
         """Load the model and draw a first small picture with it; blocks. Raises ModelUnusable."""

@@ -5,7 +5,7 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -21,6 +21,7 @@ from shared.interceptors import Guard
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.progress import Meter
 from shared.slots import Slots
+from shared.tokens import TokenCount
 from shared.worker_configs import Model, Sizes, WorkerConfig
 from shared.worker_service import WorkerServicer
 
@@ -58,6 +59,7 @@ class Engine(Protocol):
     def model(self) -> LoadedModel: ...
     def load(self) -> None: ...
     def device_memory_mb(self) -> tuple[int, int]: ...
+    def count_tokens(self, texts: Sequence[str]) -> Sequence[TokenCount]: ...
 
 
 EngineT = TypeVar("EngineT", bound=Engine)
@@ -169,7 +171,7 @@ class BlockingWorker(Generic[EngineT]):
         self.names = (kind.service, "atelier.worker.v1.WorkerService")
         self.guard: Guard | None = secret.guard if (secret := config.worker_secret) else None
         self._config, self._kind, self._jobs, self._add_servicer = config, kind, jobs, add_servicer
-        self._worker = WorkerServicer(jobs.slots, self._memory)
+        self._worker = WorkerServicer(jobs.slots, self._memory, self._count_tokens)
 
     def register(self, server: grpc.aio.Server) -> None:
         self._worker.register(server)
@@ -195,8 +197,12 @@ class BlockingWorker(Generic[EngineT]):
     def _memory(self) -> tuple[int, int]:
         return self._jobs.engine.device_memory_mb() if self._worker.config else (0, 0)
 
+    def _count_tokens(self, model: str, texts: Sequence[str]) -> Sequence[TokenCount]:
+        return self._jobs.engine.count_tokens(texts)
+
     def drain(self) -> None:
         self._jobs.slots.drain()
 
     async def close(self) -> None:
+        self._worker.close()
         self._jobs.close()

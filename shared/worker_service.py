@@ -1,18 +1,22 @@
-"""What every worker serves besides its own service: Describe and the pushed status stream."""
+"""What every worker serves besides its own service: Describe, the pushed status stream and the counting of tokens."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
-from shared.errors import Draining, NotImplementedYet
+from shared.errors import Draining, InvalidRequest, NotImplementedYet, Violation
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.slots import Slots
+from shared.tokens import TokenCount
 from shared.worker_configs import WorkerConfig, describe
 
 HEARTBEAT_SECONDS = 2.0
+# Name of a loaded model, texts -> what each of its tokenizers counts. Called in a thread of its own, one after another.
+CountTokens = Callable[[str, Sequence[str]], Sequence[TokenCount]]
 
 
 class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
@@ -21,9 +25,11 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
     `memory` returns the accelerator's memory (used by all processes, total) in MB; (0, 0) without one.
     """
 
-    def __init__(self, slots: Slots, memory: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, slots: Slots, memory: Callable[[], tuple[int, int]], count_tokens: CountTokens) -> None:
         self.config: WorkerConfig | None = None
-        self._slots, self._memory = slots, memory
+        self._slots, self._memory, self._count_tokens = slots, memory, count_tokens
+        # Neither the engine's thread, which a running job fills, nor the event loop.
+        self._counting = ThreadPoolExecutor(1, thread_name_prefix="tokens")
 
     def register(self, server: grpc.aio.Server) -> None:
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self, server)
@@ -31,9 +37,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
     async def Describe(
         self, request: worker_pb2.DescribeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> worker_pb2.DescribeResponse:
-        if self.config is None:
-            raise Draining("this worker is still loading its model")
-        return worker_pb2.DescribeResponse(worker=describe(self.config))
+        return worker_pb2.DescribeResponse(worker=describe(self._loaded()))
 
     async def WatchStatus(
         self, request: worker_pb2.WatchStatusRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -58,7 +62,21 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
     async def CountTokens(
         self, request: worker_pb2.CountTokensRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> worker_pb2.CountTokensResponse:
-        raise NotImplementedYet("CountTokens: is not built yet")
+        names = [model.name for model in self._loaded().models]
+        if request.model not in names:
+            raise InvalidRequest(Violation("model", f"must be a loaded one: {', '.join(names)}"))
+        loop = asyncio.get_running_loop()
+        counts = await loop.run_in_executor(self._counting, self._count_tokens, request.model, request.texts)
+        return worker_pb2.CountTokensResponse(counts=[worker_pb2.TokenCount(**vars(count)) for count in counts])
+
+    def _loaded(self) -> WorkerConfig:
+        if self.config is None:
+            raise Draining("this worker is still loading its model")
+        return self.config
+
+    def close(self) -> None:
+        """Frees the thread that counts."""
+        self._counting.shutdown(wait=False, cancel_futures=True)
 
     def _status(self) -> worker_pb2.WatchStatusResponse:
         models = self.config.models if self.config else ()

@@ -151,3 +151,18 @@ async def test_random_damage_never_shows_a_mistake_of_ours(worker):
     for damaged in mangled(GOOD[name].SerializeToString(), count=300, seed=2):
         error = await outcome(channel, GENERATE[name], damaged)
         assert error is None or (error.code() not in OURS and reason(error)), (damaged, error)
+
+
+async def test_texts_to_be_counted_are_bounded_too(worker):
+    _, channel = worker
+    bad = {
+        "texts": [[], ["x"] * 301, ["x" * 32769]],
+        "model": ["", "x" * 101, "not loaded"],
+    }
+    for field, values in bad.items():
+        for value in values:
+            fields = {"model": "m", "texts": ["x"], field: value}
+            body = worker_pb2.CountTokensRequest(**fields).SerializeToString()
+            error = await refused(channel, CONTROL["CountTokens"], body)
+            assert any(named.startswith(field) for named in violations(error)), (field, violations(error))
+            assert len(error.details()) < 2000

@@ -5,8 +5,10 @@ else a run writes to belong to that run alone.
 """
 
 import copy
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,10 +16,12 @@ import diffusers
 import torch
 import transformers
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 
 from shared import engine
 from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory, Violation
 from shared.model_files import check, first_line, real_name
+from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig
 from wan_service import media
 from wan_service.seam import Film, LoadedModel, Phase, Report, Step, VideoRequest
@@ -36,6 +40,7 @@ class DiffusersEngine:
         self._device = torch.device("cpu")
         self._pipeline: Any = None
         self._model: LoadedModel | None = None
+        self._counter: Counter | None = None
 
     @property
     def model(self) -> LoadedModel:
@@ -44,6 +49,13 @@ class DiffusersEngine:
 
     def device_memory_mb(self) -> tuple[int, int]:
         return engine.device_memory_mb(self._device)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
+        assert self._counter is not None, "load() first"
+        cleaned = [prompt_clean(text) for text in texts]  # as the pipeline does before it reads them
+        found = self._counter.count(cleaned)
+        places = zip(texts, cleaned, found.read_characters, strict=True)
+        return [replace(found, read_characters=tuple(_place(*place) for place in places))]
 
     def load(self) -> None:
         _quieten_libraries()
@@ -60,6 +72,7 @@ class DiffusersEngine:
             min_side=MIN_SIDE,
             max_pixels=MAX_PIXELS,
         )
+        self._counter = Counter("umt5", self._pipeline.tokenizer.backend_tokenizer, _most_tokens(self._pipeline))
         self._self_test()
 
     def _self_test(self) -> None:
@@ -120,6 +133,23 @@ class DiffusersEngine:
             "seed": request.seed,
             "model": self.model.real_name,
         }
+
+
+def _most_tokens(pipeline: Any) -> int:
+    """How many tokens the pipeline reads where, as here, it is not told."""
+    return int(inspect.signature(pipeline.__call__).parameters["max_sequence_length"].default)
+
+
+def _place(text: str, cleaned: str, read: int) -> int:
+    """Where in the text stands what stands at `read` when it is cleaned, which changes hardly more than spaces."""
+    if read == len(cleaned):
+        return len(text)
+    left = len("".join(cleaned[:read].split()))
+    for place, letter in enumerate(text):
+        if not left:
+            return place
+        left -= not letter.isspace()
+    return len(text)
 
 
 def _scheduler(scheduler: Any, flow_shift: float) -> Any:

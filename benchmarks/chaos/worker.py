@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from benchmarks.chaos.leash import die_with_parent
@@ -22,6 +22,7 @@ from sdxl_service.servicer import sdxl_worker
 from shared.config import load
 from shared.errors import EngineFailed
 from shared.server import run
+from shared.tokens import TokenCount
 
 
 def finish(work: Work) -> None:
@@ -30,6 +31,12 @@ def finish(work: Work) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if work.end == "fail":
         raise EngineFailed("the engine failed, as it was asked to")
+
+
+def count(texts: Sequence[str], *tokenizers: str) -> list[TokenCount]:
+    """Counts words; nothing is too long."""
+    tokens, read = tuple(len(text.split()) for text in texts), tuple(len(text) for text in texts)
+    return [TokenCount(name, tokens, 8192, read_characters=read) for name in tokenizers]
 
 
 class Talker:
@@ -50,6 +57,9 @@ class Talker:
                 yield Delta(f"{word} ", count)
             finish(work)
         yield Finished("stop", work.steps, 1, 0.1, 0.1)
+
+    def count_tokens(self, model: str, texts: Sequence[str]) -> list[TokenCount]:
+        return count(texts, "chat")
 
     def vram_used_mb(self) -> int:
         return 0
@@ -72,6 +82,9 @@ class Painter:
 
     def device_memory_mb(self) -> tuple[int, int]:
         return 0, 0
+
+    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
+        return count(texts, "clip_l", "clip_g")
 
     def generate(self, request: seam.ImageRequest, report: seam.Report) -> seam.Pictures:
         work = Work.of(request.prompt)

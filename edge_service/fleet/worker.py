@@ -13,7 +13,15 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from edge_service.fleet.credentials import Channel, Credentials
 from edge_service.fleet.trust import State, Trust
-from shared.errors import AtelierError, Draining, InvalidRequest, Unauthenticated, WorkerLost, from_rpc_error
+from shared.errors import (
+    AtelierError,
+    Draining,
+    EngineFailed,
+    InvalidRequest,
+    Unauthenticated,
+    WorkerLost,
+    from_rpc_error,
+)
 from shared.pb.atelier.chat.v1 import chat_pb2_grpc
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2_grpc
@@ -131,6 +139,24 @@ class Worker:
             raise Draining("the worker has left")
         return STUBS[self.worker_type](self._channel).Generate(request, timeout=timeout)
 
+    async def count_tokens(self, model: str, texts: Sequence[str], timeout: float) -> Sequence[worker_pb2.TokenCount]:
+        """What the tokenizers of one of its models make of texts, whatever it does meanwhile. Raises AtelierError."""
+        if self.leaving:
+            raise Draining("the worker has left")
+        stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
+        request = worker_pb2.CountTokensRequest(model=model, texts=texts)
+        try:
+            answer: worker_pb2.CountTokensResponse = await stub.CountTokens(request, timeout=timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise  # not the call was cancelled, but whoever waits for it
+            raise WorkerLost("the connection to the worker was closed while it counted") from None
+        if not answer.counts or not all(_plausible(count, texts) for count in answer.counts):
+            raise EngineFailed("the worker counts tokens as nobody can")
+        return answer.counts
+
     @contextlib.contextmanager
     def occupied(self) -> Iterator[None]:
         """Counts one job of ours for the length of the block."""
@@ -227,6 +253,16 @@ class Worker:
         if seconds := self.trust.seconds_left:
             message.ejected_until.FromMilliseconds(int((time.time() + seconds) * 1000))
         return message
+
+
+def _plausible(count: worker_pb2.TokenCount, texts: Sequence[str]) -> bool:
+    read = count.read_characters
+    return (
+        count.limit > 0
+        and len(count.tokens) == len(texts)
+        and (not read or len(read) == len(texts))
+        and all(end <= len(text) for end, text in zip(read, texts, strict=False))
+    )
 
 
 async def _next(statuses: Any) -> Any:

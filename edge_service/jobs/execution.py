@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import grpc
 
 from edge_service.fleet import Worker
+from edge_service.intake.job_types import job_types
 from edge_service.jobs.estimates.costs import Costs
 from edge_service.jobs.leases import Leases, Unwritten
 from edge_service.jobs.records import AssetRow, Callback, Lease, Seat
@@ -103,7 +104,7 @@ class Execution:
     async def complete(self, lease: Lease, worker: Worker, callback: Callback, rest: Unwritten) -> None:
         """Stores the result, whatever the database is doing now. Raises Cancelled if the lease is lost."""
         rows = _asset_rows(lease, callback)
-        _fill(callback)
+        _fill(lease, callback)
         worker.succeeded()
         seconds = time.monotonic() - self._running[lease.job_id, lease.attempt].began
         if not await persistently(lambda: self._leases.complete(lease, callback, rows, rest)):
@@ -197,11 +198,15 @@ def _asset_row(asset: sdxl_pb2.SdxlAsset | wan_pb2.WanAsset) -> AssetRow:
     return AssetRow(asset.key, kind, found.mime_type, found.bytes, found.sha256)
 
 
-def _fill(callback: Callback) -> None:
-    """Sets what only the edge knows: who improved the prompt."""
+def _fill(lease: Lease, callback: Callback) -> None:
+    """Sets what only the edge knows: who improved the prompt. A chat job is a conversation, with nothing to improve."""
     if isinstance(callback, chat_pb2.ChatCallback):
         callback.metadata.enhancement_type = chat_pb2.CHAT_ENHANCEMENT_TYPE_NONE
         return
-    callback.metadata.enhancement_source = job_pb2.ENHANCEMENT_SOURCE_NONE
+    assert not isinstance(lease.job, chat_pb2.ChatRequest)
+    source = lease.job.enhancement_source
+    callback.metadata.enhancement_source = source or job_pb2.ENHANCEMENT_SOURCE_NONE
     if isinstance(callback, wan_pb2.WanCallback):
-        callback.metadata.auto_enhancement = False
+        # Unspecified means that nobody was asked, because the request said so.
+        found = job_types().get(lease.type_name)
+        callback.metadata.auto_enhancement = bool(source and found and found.enhanced)

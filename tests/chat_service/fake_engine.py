@@ -1,9 +1,11 @@
 """An engine that does what a test says, at the seam where the real one stands."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
 from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
+from shared.tokens import TokenCount
+from tests.counting import count_words
 
 Script = Callable[[TextRequest], AsyncIterator[Delta | Finished]]
 END = Finished("stop", tokens_generated=2, prompt_tokens=5, seconds_to_first_token=0.25, seconds_generating=1.5)
@@ -45,6 +47,10 @@ class FakeEngine:
             self.running -= 1
             if not self.running:
                 self.idle.set()
+
+    def count_tokens(self, model: str, texts: Sequence[str]) -> list[TokenCount]:
+        (limit,) = (loaded.context_tokens for loaded in self.models if loaded.name == model)
+        return [count_words("chat", texts, limit, tokens_per_message=5)]
 
     def vram_used_mb(self) -> int:
         return 1234

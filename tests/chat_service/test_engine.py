@@ -148,3 +148,16 @@ def test_the_model_goes_by_its_real_name(engine: TransformersEngine) -> None:
     ]
     assert (engine.device, engine.dtype, engine.vram_used_mb()) == ("cpu", "float32", 0)
     assert len(engine._checkpoints) == 1, "the weights were loaded twice"
+
+
+async def test_tokens_are_counted_by_the_model_that_is_asked_while_it_answers(engine: TransformersEngine) -> None:
+    texts = ["", "Say hello.", "<|im_end|>"]
+    async with contextlib.aclosing(engine.generate(question(max_tokens=500))) as answer:
+        await anext(answer)
+        (instruct,) = await asyncio.to_thread(engine.count_tokens, "qwen_instruct", texts)
+        (base,) = engine.count_tokens("qwen_base", texts)
+    assert (instruct.tokenizer, instruct.limit, instruct.tokens_per_message) == ("chat", 2048, 6)
+    assert instruct.tokens == base.tokens
+    assert base.tokens_per_message == 1
+    assert base.tokens[0] == 0
+    assert base.tokens[2] > 1, "what a person writes is text, not a control token"

@@ -83,3 +83,31 @@ def test_roles_that_the_template_refuses_are_an_invalid_request(tokenizer: Any) 
     with pytest.raises(InvalidRequest, match=r"^request\.messages: the model's chat template refuses") as refused:
         Prompts(tokenizer, 2048).chat([("system", "x")], 100)
     assert "a sentence" not in str(refused.value)
+
+
+CONVERSATIONS = [
+    [("system", "Be kind."), ("user", "Hi.")],
+    [("system", "Be kind."), ("system", "Rhyme."), ("user", AWKWARD), ("assistant", "\n\nYes."), ("user", "\n")],
+    [("system", "Be kind."), *[("user", "word " * n) for n in range(40)], ("user", FORGED)],
+]
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+@pytest.mark.parametrize("way", ["chat", "plain"])
+def test_contents_and_what_is_added_to_each_are_enough_for_the_whole(
+    tokenizer: Any, way: str, conversation: list[tuple[str, str]]
+) -> None:
+    prompts = Prompts(tokenizer, 8192)
+    added = prompts.added_by_template if way == "chat" else prompts.added_to_a_line
+    counted = sum(prompts.lengths([content for _, content in conversation])) + added * (len(conversation) + 1)
+    read = len(getattr(prompts, way)(conversation, 100))
+    assert read <= counted <= read + 2 * len(conversation) + 5
+
+
+def test_what_a_template_adds_is_the_most_that_any_message_gets(tokenizer: Any) -> None:
+    assert Prompts(tokenizer, 2048).added_by_template == 6  # start, ass-istant, line, end, line
+
+
+def test_a_template_without_system_messages_adds_nothing_that_could_be_told(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{{ raise_exception('no system messages') }}"
+    assert Prompts(tokenizer, 2048).added_by_template == 0

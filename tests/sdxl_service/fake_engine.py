@@ -3,12 +3,14 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Report, Step
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.spec_json import from_spec_dict
+from shared.tokens import TokenCount
+from tests.counting import count_words
 
 JOB: dict[str, Any] = {
     "id": "sdxl_image_high_1734567890_abc123",
@@ -48,6 +50,9 @@ class FakeEngine:
 
     def device_memory_mb(self) -> tuple[int, int]:
         return 7, 80
+
+    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
+        return [count_words(name, texts, limit=77, added=2) for name in ("clip_l", "clip_g")]
 
     def generate(self, request: ImageRequest, report: Report) -> Pictures:
         self.requests.append(request)

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
 
 from atelier.small_models import ensure
 from sdxl_service.engine import DiffusersEngine
@@ -376,3 +378,36 @@ def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
 def test_offloading_without_a_device_is_refused(model: Path) -> None:
     with pytest.raises(ModelUnusable, match="ATELIER_CPU_OFFLOAD: there is nothing to offload from"):
         loaded(model, cpu_offload=True)
+
+
+LONG = ", ".join(f"{word} lighthouse" for word in ("red", "tall", "old", "white", "burning") * 10)
+
+
+def test_both_tokenizers_count_what_they_give_the_model(engine: DiffusersEngine, model: Path) -> None:
+    texts = ["", "a red boat", "a red boat, 8k", LONG, "狐狸 <|endoftext|> İ", "  two  spaces\n"]
+    for count, folder in zip(engine.count_tokens(texts), ("tokenizer", "tokenizer_2"), strict=True):
+        theirs = CLIPTokenizer.from_pretrained(model / folder)
+        assert (count.limit, count.tokens) == (77, tuple(len(theirs(text, verbose=False).input_ids) for text in texts))
+    assert [count.tokenizer for count in engine.count_tokens([""])] == ["clip_l", "clip_g"]
+
+
+def test_what_is_said_not_to_be_read_changes_nothing_and_what_is_read_does(engine: DiffusersEngine) -> None:
+    (read, _), _ = (count.read_characters for count in engine.count_tokens([LONG, "x"]))
+    assert 0 < read < len(LONG)
+    (as_sent,) = draw(engine, prompt=LONG)
+    assert pixels(draw(engine, prompt=LONG[:read] + " castle, night")[0]).tolist() == pixels(as_sent).tolist()
+    words = LONG[:read].split()
+    assert pixels(draw(engine, prompt=" ".join([*words[:-1], "castle"]))[0]).tolist() != pixels(as_sent).tolist()
+
+
+def test_tokens_are_counted_while_a_picture_is_drawn(engine: DiffusersEngine) -> None:
+    alone = engine.count_tokens([LONG])
+    with ThreadPoolExecutor(1) as other:
+        found: list[Any] = []
+
+        def report(step: Step) -> None:
+            found.append(other.submit(engine.count_tokens, [LONG]).result(10))
+
+        engine.generate(dataclasses.replace(REQUEST, prompt=LONG), report)
+    assert len(found) > 3
+    assert all(count == alone for count in found)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -25,6 +25,7 @@ from shared.errors import (  # fmt: skip
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.progress import Meter
 from shared.slots import Slots
+from shared.tokens import TokenCount
 
 Report = Callable[["Step"], None]
 
@@ -53,6 +54,9 @@ class FakeEngine:
 
     def device_memory_mb(self) -> tuple[int, int]:
         return 0, 0
+
+    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
+        return []
 
 
 @pytest.fixture

@@ -1,17 +1,21 @@
-"""What every worker tells the edge about itself: Describe and the pushed status. Real server, real stub."""
+"""What every worker tells the edge: what it is, its pushed status, and how long texts are. Real server, real stub."""
 
 import asyncio
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 import pytest
 
-from shared.errors import Draining, NotImplementedYet, from_rpc_error
+from shared.errors import Draining, InvalidRequest, NotImplementedYet, from_rpc_error
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.slots import Slots
+from shared.tokens import TokenCount
 from shared.worker_configs import Model, WorkerConfig
 from shared.worker_service import WorkerServicer
 from tests.conftest import Serve
+from tests.counting import count_words
 from tests.shared.stand_in import StandIn
 
 CONFIG = WorkerConfig(
@@ -31,7 +35,13 @@ class Worker(StandIn):
     def __init__(self) -> None:
         super().__init__()
         self.slots = Slots(2, 1)
-        self.servicer = WorkerServicer(self.slots, lambda: (7, 80))
+        self.servicer = WorkerServicer(self.slots, lambda: (7, 80), self.count)
+        self.may_count = threading.Event()
+        self.may_count.set()
+
+    def count(self, model: str, texts: Sequence[str]) -> list[TokenCount]:
+        assert self.may_count.wait(10)
+        return [count_words(model, texts, limit=4)]
 
     def register(self, server: grpc.aio.Server) -> None:
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self.servicer, server)
@@ -99,3 +109,51 @@ async def test_what_a_later_version_fills_says_so(worker: Any, rpc: str) -> None
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await getattr(worker.stub, rpc)(getattr(worker_pb2, f"{rpc}Request")(name="sdxl"))
     assert isinstance(from_rpc_error(refused.value), NotImplementedYet)
+
+
+def counting(*texts: str, model: str = "sdxl") -> worker_pb2.CountTokensRequest:
+    return worker_pb2.CountTokensRequest(model=model, texts=texts)
+
+
+async def test_tokens_are_counted_text_by_text(worker: Any) -> None:
+    worker.servicer.config = CONFIG
+    (count,) = (await worker.stub.CountTokens(counting("a red boat", "", "a b c d e"))).counts
+    assert (count.tokenizer, list(count.tokens), count.limit) == ("sdxl", [3, 0, 5], 4)
+    assert list(count.read_characters) == [10, 0, 7]
+
+
+async def test_nothing_is_counted_for_a_model_that_is_not_loaded(worker: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await worker.stub.CountTokens(counting("x"))
+    assert isinstance(from_rpc_error(refused.value), Draining)
+    worker.servicer.config = CONFIG
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await worker.stub.CountTokens(counting("x", model="flux"))
+    error = from_rpc_error(refused.value)
+    assert isinstance(error, InvalidRequest)
+    assert str(error) == "model: must be a loaded one: sdxl"
+
+
+@pytest.fixture
+def held(worker: Any) -> Iterator[None]:
+    """Whoever counts, waits."""
+    worker.may_count.clear()
+    yield
+    worker.may_count.set()
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_worker_answers_others_while_it_counts(worker: Any) -> None:
+    worker.servicer.config = CONFIG
+    call = worker.stub.CountTokens(counting("x"))
+    await worker.stub.Describe(worker_pb2.DescribeRequest())
+    assert not call.done()
+    worker.may_count.set()
+    assert (await call).counts
+
+
+async def test_tokens_are_counted_while_every_slot_is_taken(worker: Any) -> None:
+    worker.servicer.config = CONFIG
+    worker.slots.accept()
+    async with worker.slots.hold(), worker.slots.hold():
+        assert (await worker.stub.CountTokens(counting("x"))).counts

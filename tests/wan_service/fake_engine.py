@@ -1,10 +1,12 @@
 """A fake at the Engine seam of the video worker, and a job for it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
+from shared.tokens import TokenCount
+from tests.counting import count_words
 from wan_service.seam import Film, LoadedModel, Phase, Report, Step, VideoRequest
 
 JOB: dict[str, Any] = {
@@ -44,6 +46,9 @@ class FakeEngine:
 
     def device_memory_mb(self) -> tuple[int, int]:
         return 7, 80
+
+    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
+        return [count_words("umt5", texts, limit=512, added=1)]
 
     def generate(self, request: VideoRequest, report: Report) -> Film:
         self.requests.append(request)

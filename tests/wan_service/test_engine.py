@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from atelier.small_models import ensure
 from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory
@@ -439,3 +440,26 @@ def test_a_device_that_is_not_there_is_refused(model: Path) -> None:
 def test_an_option_without_effect_is_refused(model: Path, option: str, reason: str) -> None:
     with pytest.raises(ModelUnusable, match=reason):
         loaded(model, **{option: True})
+
+
+LONG = "a red boat on the sea, " * 120
+
+
+def test_tokens_are_those_of_the_text_as_the_pipeline_cleans_it(engine: DiffusersEngine, model: Path) -> None:
+    texts = ["", "a red boat", LONG, "a  red \n boat &amp; more ", "狐狸"]
+    (count,) = engine.count_tokens(texts)
+    theirs = AutoTokenizer.from_pretrained(model / "tokenizer")
+    cleaned = ["", "a red boat", LONG.strip(), "a red boat & more", "狐狸"]
+    assert count.tokens == tuple(len(theirs(text, verbose=False).input_ids) for text in cleaned)
+    assert (count.tokenizer, count.limit) == ("umt5", 512)
+
+
+@pytest.mark.parametrize("space", [" ", "  \n "])
+def test_reading_ends_where_the_library_cuts(engine: DiffusersEngine, model: Path, space: str) -> None:
+    theirs = AutoTokenizer.from_pretrained(model / "tokenizer")
+    cut = theirs(LONG, truncation=True, max_length=512, return_offsets_mapping=True)["offset_mapping"]
+    read = LONG[: max(end for _, end in cut)]
+    text = LONG.replace(" ", space)
+    ((place,),) = (count.read_characters for count in engine.count_tokens([text]))
+    assert text[:place].split() == read.split()
+    assert place < len(text)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import grpc
 
@@ -13,6 +13,8 @@ from shared.errors import Cancelled, EngineFailed
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import Server
 from shared.spec_json import from_spec_dict
+from shared.tokens import TokenCount
+from tests.counting import count_words
 from tests.edge_service.conftest import Calls
 
 
@@ -43,6 +45,9 @@ class SteeredEngine:
             yield Finished("stop", len(words), 1, 0.1, 0.1)
         finally:
             self.running -= 1
+
+    def count_tokens(self, model: str, texts: Sequence[str]) -> list[TokenCount]:
+        return [count_words("chat", texts, limit=1000, tokens_per_message=5)]
 
     def vram_used_mb(self) -> int:
         return 0

@@ -74,16 +74,18 @@ class CountTokensResponse(_message.Message):
     def __init__(self, counts: _Optional[_Iterable[_Union[TokenCount, _Mapping]]] = ...) -> None: ...
 
 class TokenCount(_message.Message):
-    __slots__ = ("tokenizer", "tokens", "limit", "tokens_per_message")
+    __slots__ = ("tokenizer", "tokens", "limit", "tokens_per_message", "read_characters")
     TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    READ_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
     tokenizer: str
     tokens: _containers.RepeatedScalarFieldContainer[int]
     limit: int
     tokens_per_message: int
-    def __init__(self, tokenizer: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ..., tokens_per_message: _Optional[int] = ...) -> None: ...
+    read_characters: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, tokenizer: _Optional[str] = ..., tokens: _Optional[_Iterable[int]] = ..., limit: _Optional[int] = ..., tokens_per_message: _Optional[int] = ..., read_characters: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class WorkerDescription(_message.Message):
     __slots__ = ("worker_id", "worker_type", "job_types", "models", "slots", "device", "dtype", "version")

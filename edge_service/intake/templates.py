@@ -1,0 +1,140 @@
+"""The table of templates in `policies/enhancement.yaml`: what a chat model is asked in order to improve a prompt."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from edge_service.policy import Strict, policy
+from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.validation_schemas import enum_words
+
+Mode = Literal["sfw", "nsfw"]
+ChatModel = Literal["qwen_instruct", "qwen_base"]
+# Which chat model improves the prompts of which worker, as the specification has it.
+MODELS: dict[str, ChatModel] = {"sdxl": "qwen_instruct", "wan": "qwen_base"}
+SLOT = "{prompt}"
+
+
+def mode_word(mode: edge_pb2.ContentMode) -> Mode:
+    """The mode as policies write it. What is not known to be allowed is safe for work."""
+    return "nsfw" if mode == edge_pb2.CONTENT_MODE_NSFW else "sfw"
+
+
+def _one_slot(text: str) -> str:
+    if (slots := re.findall(r"\{\w*\}", text)) != [SLOT]:
+        raise ValueError(f"must have {SLOT} exactly once and nothing else in braces, has {', '.join(slots) or 'none'}")
+    return text
+
+
+def _goes_on(text: str) -> str:
+    if text != text.rstrip():
+        raise ValueError("must not end with a space or an empty line: the model goes on where it ends")
+    return text
+
+
+Phrase = Annotated[str, Field(pattern=r"\w")]
+WithSlot = Annotated[str, AfterValidator(_one_slot)]
+
+
+class Instruction(Strict):
+    """For a model that follows instructions: it answers with the new prompt."""
+
+    system: str = Field(min_length=1)
+    user: WithSlot
+
+    @property
+    def text(self) -> str:
+        """All that must not come back."""
+        return f"{self.system}\n{self.user}"
+
+    def messages(self, prompt: str) -> list[chat_pb2.ChatMessage]:
+        user = self.user.replace(SLOT, prompt)
+        return [_message(chat_pb2.CHAT_ROLE_SYSTEM, self.system), _message(chat_pb2.CHAT_ROLE_USER, user)]
+
+    def answer(self, said: str) -> str:
+        """The new prompt in what the model said, without the quotation marks it may stand in."""
+        quoted = re.fullmatch(r'["\u201c]([^"\u201c\u201d]*)["\u201d]', said.strip())
+        return quoted[1].strip() if quoted else said.strip()
+
+    def complete(self, said: str, stopped: bool) -> bool:
+        """Whether that is all of it; `stopped` tells whether the model ended it by itself."""
+        return stopped
+
+
+class Continuation(Strict):
+    """For a model that continues text: the rest of the line, at whose beginning the text ends, is the new prompt."""
+
+    text: Annotated[WithSlot, AfterValidator(_goes_on)]
+
+    def messages(self, prompt: str) -> list[chat_pb2.ChatMessage]:
+        # On one line: a prompt with lines of its own could go on with what looks like the template.
+        text = self.text.replace(SLOT, " ".join(prompt.split()))
+        return [_message(chat_pb2.CHAT_ROLE_USER, text)]
+
+    def answer(self, said: str) -> str:
+        """The new prompt in what the model said: it goes on with more of the same, which is nobody's."""
+        return said.strip().partition("\n")[0].strip()
+
+    def complete(self, said: str, stopped: bool) -> bool:
+        """Whether the line has ended; `stopped` tells whether the model ended it by itself."""
+        return stopped or "\n" in said.strip()
+
+
+Template = Instruction | Continuation
+
+
+def _message(role: chat_pb2.ChatRole, content: str) -> chat_pb2.ChatMessage:
+    return chat_pb2.ChatMessage(role=role, content=content)
+
+
+class Enhancement(Strict):
+    """The whole table. `refusals` and `talk` are what an answer is known by that is no prompt."""
+
+    version: int
+    seconds: float = Field(gt=0, le=60)
+    share: float = Field(gt=0, le=1)
+    waiting: int = Field(ge=0)
+    max_tokens: int = Field(ge=100, le=2048)
+    temperature: float = Field(ge=0, le=2)
+    top_p: float = Field(ge=0, le=1)
+    max_characters: int = Field(ge=1, le=1000)
+    refusals: list[Phrase]
+    talk: list[Phrase]
+    qwen_instruct: dict[str, dict[Mode, Instruction]]
+    qwen_base: dict[str, dict[Mode, Continuation]]
+
+    @model_validator(mode="after")
+    def _names_job_types(self) -> "Enhancement":
+        for model, types in (("qwen_instruct", sdxl_pb2.SdxlJobType), ("qwen_base", wan_pb2.WanJobType)):
+            known = enum_words(types.DESCRIPTOR)
+            for name in getattr(self, model):
+                if name not in known:
+                    raise ValueError(f"{model}: must name job types of {', '.join(known)}, got '{name}'")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_modes_apart(self) -> "Enhancement":
+        for model in MODELS.values():
+            if self._texts(model, "sfw") & self._texts(model, "nsfw"):
+                raise ValueError(f"{model}: a template of one content mode must not be that of the other as well")
+        return self
+
+    def _texts(self, model: ChatModel, mode: Mode) -> set[str]:
+        return {modes[mode].text for modes in self._of(model).values() if mode in modes}
+
+    def _of(self, model: ChatModel) -> Mapping[str, Mapping[Mode, Template]]:
+        return self.qwen_instruct if model == "qwen_instruct" else self.qwen_base
+
+    def template(self, model: ChatModel, type_name: str, mode: edge_pb2.ContentMode) -> Template | None:
+        """The template of exactly this mode; None if there is none. Another mode's is never taken for it."""
+        return self._of(model).get(type_name, {}).get(mode_word(mode))
+
+
+def enhancement() -> Enhancement:
+    """The table that is in force."""
+    return policy("enhancement", Enhancement)

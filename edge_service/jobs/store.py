@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 from edge_service.intake.job_ids import new_job_id
 from edge_service.intake.job_types import JOB_CLASSES
 from edge_service.intake.plan import Plan
+from edge_service.intake.steering import reference_keys
 from edge_service.intake.tiers import Limits
 from edge_service.jobs import records
 from edge_service.jobs.database import Connection, Database
@@ -22,14 +23,14 @@ from edge_service.jobs.estimates.costs import Cost
 from edge_service.jobs.statements import QUEUED, ended, fetch_all, fetch_value
 from edge_service.jobs.wakeups import CHANGED, NEW, STOPPED, Wakeups
 from edge_service.jobs.webhooks.delivery import delivery
-from shared.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull
+from shared.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull, ReferenceUnusable
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
 CANCELLED = job_pb2.JobError(reason=job_pb2.ERROR_REASON_CANCELLED, message="cancelled by its owner")
-# SQLSTATEs that submit_job raises.
-QUEUE_FULL, KEY_IN_USE = "ATF01", "ATI01"
+# SQLSTATEs that submit_job and hold_references raise.
+QUEUE_FULL, KEY_IN_USE, REFERENCE_GONE = "ATF01", "ATI01", "ATR01"
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,17 @@ class Store:
     async def create(self, submission: Submission) -> edge_pb2.Job:
         """Stores a queued job and its first event; a submission that was stored before returns its job.
 
-        Raises IdempotencyConflict if its key stands for another, QueueFull if too many jobs wait.
+        Raises IdempotencyConflict if its key stands for another, QueueFull if too many jobs wait, and ReferenceUnusable
+        if one of its reference pictures was deleted meanwhile.
         """
         while True:
             plan = submission.plan
             job_id = new_job_id(plan.worker_type, plan.type_name, time.time())
             try:
                 async with self._database.connection() as connection:
-                    [row] = await fetch_all(connection, SUBMIT, _values(submission, job_id))
+                    keys = reference_keys(plan.job)
+                    query, values = (SUBMIT_WITH_REFERENCES, [keys]) if keys else (SUBMIT, [])
+                    [row] = await fetch_all(connection, query, _values(submission, job_id) + values)
                     job = await self._record(connection, row)
                 break
             except UniqueViolation:
@@ -157,14 +161,15 @@ class Store:
     async def delete_asset(self, owner: str, key: str) -> None:
         """Hides one asset of this owner from everyone. Its row goes with housekeeping, once its file has gone.
 
-        Raises AssetNotFound, also for somebody else's and for one that was deleted before.
+        Raises AssetNotFound, also for somebody else's and for one that was deleted before, and JobNotEnded if an open
+        job needs it.
         """
         async with self._database.connection() as connection:
-            cursor = await connection.execute(
-                "UPDATE assets SET deleted = now() WHERE key = %s AND owner = %s AND deleted IS NULL", [key, owner]
-            )
-        if not cursor.rowcount:
+            needed_by: str | None = await fetch_value(connection, "SELECT delete_asset(%s, %s)", [key, owner])
+        if needed_by is None:
             raise AssetNotFound("no asset with this key belongs to you")
+        if needed_by:
+            raise JobNotEnded(f"key: job {needed_by} needs it as a reference; cancel it, or let it end")
 
     async def secret(self, name: str, fresh: bytes) -> bytes:
         """The secret of this name that all replicas share; `fresh` becomes it if there is none."""
@@ -187,6 +192,7 @@ class Store:
 
 
 SUBMIT = f"SELECT * FROM submit_job({', '.join(['%s'] * 24)})"
+SUBMIT_WITH_REFERENCES = f"{SUBMIT.replace('*', 'job.*')} AS job, hold_references(job.id, job.owner, %s)"
 
 
 def _values(submission: Submission, job_id: str) -> list[object]:
@@ -208,6 +214,8 @@ def _refusal(error: psycopg.Error, submission: Submission) -> Exception:
     """What submit_job refused, as an error for the caller; anything else stays what it is."""
     if error.sqlstate == KEY_IN_USE:
         return IdempotencyConflict("idempotency_key: was used for another request within the last 24 hours")
+    if error.sqlstate == REFERENCE_GONE:
+        return ReferenceUnusable("references: a reference picture of this job was deleted; give it again")
     if error.sqlstate != QUEUE_FULL:
         return error
     whose, limit, used = (error.diag.message_detail or "").split()

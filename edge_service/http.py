@@ -1,4 +1,4 @@
-"""The small HTTP side of the edge: assets by signed URL, with ranges, and /metrics."""
+"""The small HTTP side of the edge: assets by signed URL, with ranges, and /metrics. Uploads are in `receiving.py`."""
 
 import asyncio
 import contextlib
@@ -24,8 +24,8 @@ HEADERS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosnif
 DIGITS = re.compile("[0-9]{1,18}")
 
 
-def application(urls: AssetUrls, assets: AssetStore) -> Starlette:
-    """The ASGI application."""
+def application(urls: AssetUrls, assets: AssetStore, *more: Route) -> Starlette:
+    """The ASGI application, with routes that others bring."""
 
     async def asset(request: Request) -> Response:
         key = request.path_params["key"]
@@ -37,7 +37,7 @@ def application(urls: AssetUrls, assets: AssetStore) -> Starlette:
     async def metrics(request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    routes = [Route("/metrics", metrics), Route(f"/{assets.bucket}/{{key:path}}", asset)]
+    routes = [Route("/metrics", metrics), Route(f"/{assets.bucket}/{{key:path}}", asset), *more]
     return Starlette(routes=routes, exception_handlers={AssetNotFound: _gone, StorageUnavailable: _unavailable})
 
 

@@ -1,18 +1,28 @@
-"""HTTP requests on a user's behalf. No redirect is followed, no proxy asked, no body read; an answer is its status."""
+"""HTTP requests on a user's behalf. No proxy is asked, no cookie kept, every address judged when it is connected to.
+
+`post` follows no redirect and reads no body: its answer is a status. `get` reads a body within limits, and judges each
+hop of the way to it anew.
+"""
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
+from urllib.parse import urljoin
 
 import httpcore2
 
 from edge_service.addresses import Addresses, AddressRefused, Target
 
 CONNECT_SECONDS, TOTAL_SECONDS = 5.0, 10.0
+MOST_REDIRECTS = 3
+REDIRECTS = (301, 302, 303, 307, 308)
+# What is asked with a GET. Compressed bytes could be a bomb, and a picture is compressed already.
+GET_HEADERS = {"Accept": "image/png, image/jpeg, image/webp", "Accept-Encoding": "identity", "User-Agent": "Atelier"}
 # A name may stand for many addresses; only so many are tried.
 MOST_TRIED = 4
 # Names that nobody answers for hold a thread for many seconds; they must not hold up the others.
@@ -61,30 +71,40 @@ class Outgoing:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Posts a body. Raises Unanswered."""
-        try:
+        with _worded():
             async with asyncio.timeout(TOTAL_SECONDS):
-                return await self._post(self._addresses.target(url), headers, body)
-        except AddressRefused:
-            raise Unanswered("address not allowed") from None
-        except (TimeoutError, httpcore2.TimeoutException):
-            raise Unanswered("timed out") from None
-        except httpcore2.ProtocolError:
-            raise Unanswered("not an HTTP answer") from None
-        except httpcore2.NetworkError as error:
-            raise Unanswered("TLS failed" if _is_of_tls(error) else "connection failed") from None
+                sent = {**headers, "Content-Length": str(len(body))}
+                async with self._answered("POST", self._addresses.target(url), sent, body) as response:
+                    return Answer(response.status, _header(response, b"retry-after"))
 
-    async def _post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def get(self, url: str, most_bytes: int) -> bytes:
+        """The body that a URL leads to, over at most three redirects. What the other side says of it is not believed.
+
+        Raises Unanswered, also for any status but 200, and for a body that is compressed or larger than `most_bytes`.
+        """
+        with _worded():
+            async with asyncio.timeout(TOTAL_SECONDS):
+                for _ in range(MOST_REDIRECTS + 1):
+                    async with self._answered("GET", self._addresses.target(url), GET_HEADERS, None) as response:
+                        if response.status not in REDIRECTS:
+                            return await _body(response, most_bytes)
+                        url = _next(url, _header(response, b"location"))
+        raise Unanswered(f"more than {MOST_REDIRECTS} redirects")
+
+    @contextlib.asynccontextmanager
+    async def _answered(
+        self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None
+    ) -> AsyncIterator[httpcore2.Response]:
         url = httpcore2.URL(
             scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode()
         )
-        sent = {"Host": target.authority, **headers, "Content-Length": str(len(body))}
+        sent = {"Host": target.authority, **headers}
         limits = {"connect": CONNECT_SECONDS, "read": TOTAL_SECONDS, "write": TOTAL_SECONDS}
         request = self._pool.stream(
-            "POST", url, headers=list(sent.items()), content=body, extensions={"timeout": limits}
+            method, url, headers=list(sent.items()), content=body, extensions={"timeout": limits}
         )
         async with request as response:
-            found = (value for name, value in response.headers if name.lower() == b"retry-after")
-            return Answer(response.status, next(found, b"").decode("latin-1"))
+            yield response
 
     async def _resolve(self, host: str, port: int) -> Iterable[str]:
         loop = asyncio.get_running_loop()
@@ -126,6 +146,57 @@ class _JudgingBackend(httpcore2.AsyncNetworkBackend):
         for address in found:
             self._addresses.judge(ip_address(address.partition("%")[0]))
         return found[:MOST_TRIED]
+
+
+@contextlib.contextmanager
+def _worded() -> Iterator[None]:
+    """Whatever goes wrong, in our own words: those of the other side could say anything."""
+    try:
+        yield
+    except AddressRefused:
+        raise Unanswered("address not allowed") from None
+    except (TimeoutError, httpcore2.TimeoutException):
+        raise Unanswered("timed out") from None
+    except httpcore2.ProtocolError:
+        raise Unanswered("not an HTTP answer") from None
+    except httpcore2.NetworkError as error:
+        raise Unanswered("TLS failed" if _is_of_tls(error) else "connection failed") from None
+
+
+def _header(response: httpcore2.Response, wanted: bytes) -> str:
+    found = (value for name, value in response.headers if name.lower() == wanted)
+    return next(found, b"").decode("latin-1")
+
+
+def _next(url: str, location: str) -> str:
+    """Where a redirect leads. Its text is judged as any other's, so it cannot leave http, nor carry a password."""
+    if not location:
+        raise Unanswered("a redirect that leads nowhere")
+    try:
+        following = urljoin(url, location)
+    except ValueError:
+        raise Unanswered("a redirect that leads nowhere") from None
+    if url.lower().startswith("https:") and following.lower().startswith("http:"):
+        raise Unanswered("a redirect from https to http")
+    return following
+
+
+async def _body(response: httpcore2.Response, most_bytes: int) -> bytes:
+    if response.status != 200:
+        raise Unanswered(f"answered with status {response.status}")
+    if _header(response, b"content-encoding").lower() not in ("", "identity"):
+        raise Unanswered("the answer is compressed")
+    length = _header(response, b"content-length")
+    announced = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+    body = bytearray()
+    too_large = Unanswered(f"larger than {most_bytes} bytes")
+    if announced > most_bytes:
+        raise too_large
+    async for piece in response.aiter_stream():
+        body += piece
+        if len(body) > most_bytes:
+            raise too_large
+    return bytes(body)
 
 
 def _is_of_tls(error: BaseException | None) -> bool:

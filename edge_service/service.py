@@ -25,10 +25,12 @@ from edge_service.jobs.feeds.feeds import Feeds
 from edge_service.jobs.housekeeping import Housekeeping
 from edge_service.jobs.leases import Leases
 from edge_service.jobs.store import Store
+from edge_service.jobs.uploads import Uploads
 from edge_service.jobs.wakeups import Wakeups
 from edge_service.jobs.webhooks.callbacks import HOUSE_SECRET
 from edge_service.jobs.webhooks.delivery import Webhooks
 from edge_service.outgoing import Outgoing
+from edge_service.receiving import upload_routes
 from edge_service.servicers import (
     AccountServicer,
     AssetServicer,
@@ -78,6 +80,7 @@ class Edge:
         self._outgoing = Outgoing(addresses)
         self._webhooks = Webhooks(self._database, self._outgoing, self._urls)
         self._housekeeping = Housekeeping(self._assets, config)
+        self._uploads = Uploads(self._database, self._assets)
         self._jobs = JobServicer(self._store, self._fleet, self._feeds, self._links, self._costs, forecasts, addresses)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -85,7 +88,7 @@ class Edge:
             server,
             self._jobs,
             ChatServicer(self._store, self._leases, self._execution, self._fleet, self._costs),
-            AssetServicer(self._store, self._assets, self._links),
+            AssetServicer(self._store, self._assets, self._links, self._uploads, self._urls),
             CatalogServicer(self._fleet),
             AccountServicer(self._store, self._people.orders),
             FleetServicer(self._fleet),
@@ -105,7 +108,8 @@ class Edge:
         self._dispatcher.start()
         self._webhooks.start(await self._store.secret(HOUSE_SECRET, fresh=secrets.token_bytes(32)))
         self._housekeeping.start(url)
-        self._http.start(application(self._urls, self._assets))
+        routes = upload_routes(self._urls, self._assets.bucket, self._uploads)
+        self._http.start(application(self._urls, self._assets, *routes))
         write_address(self._config.http_address_file, self._http.address)
 
     def drain(self) -> None:
@@ -123,6 +127,7 @@ class Edge:
         await self._webhooks.close()
         await self._outgoing.close()
         await self._http.close()
+        self._uploads.close()
         await self._fleet.close()
         await self._feeds.close()
         await self._people.close()

@@ -30,12 +30,15 @@ from edge_service.jobs.feeds.feeds import Feeds
 from edge_service.jobs.leases import Leases, Unwritten
 from edge_service.jobs.records import Lease
 from edge_service.jobs.store import Store, Submission
+from edge_service.jobs.uploads import Source, Uploads
 from edge_service.jobs.webhooks.callbacks import HOUSE_SECRET, secret_of
 from edge_service.pages import before_token, page_token
+from edge_service.receiving import announcement
 from shared import errors, interceptors
-from shared.assets import AssetStore
+from shared.assets import PNG, AssetStore
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
+from shared.pb.atelier.job.v1 import job_pb2
 
 Context = grpc.aio.ServicerContext[Any, Any]
 PAGE_SIZE = 20
@@ -222,10 +225,11 @@ class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
 
 
 class AssetServicer(edge_pb2_grpc.AssetServiceServicer):
-    """What jobs made."""
+    """What jobs made and owners uploaded."""
 
-    def __init__(self, store: Store, assets: AssetStore, links: Links) -> None:
+    def __init__(self, store: Store, assets: AssetStore, links: Links, uploads: Uploads, urls: AssetUrls) -> None:
         self._store, self._assets, self._links = store, assets, links
+        self._uploads, self._urls = uploads, urls
 
     async def GetAsset(self, request: edge_pb2.GetAssetRequest, context: Context) -> edge_pb2.GetAssetResponse:
         asset = await self._store.asset(_owner(), request.key)
@@ -248,7 +252,14 @@ class AssetServicer(edge_pb2_grpc.AssetServiceServicer):
     async def CreateUpload(
         self, request: edge_pb2.CreateUploadRequest, context: Context
     ) -> edge_pb2.CreateUploadResponse:
-        raise errors.NotImplementedYet("CreateUpload: reference images are not built yet")
+        announced = announcement(request)
+        source = Source(_owner(), announced.sha256)
+        if found := await self._uploads.find(source):
+            asset = await self._links.asset(await self._store.asset(_owner(), found.key))
+            return edge_pb2.CreateUploadResponse(asset=asset)
+        key = await self._uploads.key(source)
+        asset = edge_pb2.Asset(key=key, type=job_pb2.ASSET_TYPE_IMAGE, mime_type=PNG.mime_type)
+        return edge_pb2.CreateUploadResponse(asset=asset, url=self._urls.sign_upload(key, announced).url)
 
     async def DeleteAsset(self, request: edge_pb2.DeleteAssetRequest, context: Context) -> edge_pb2.DeleteAssetResponse:
         await self._store.delete_asset(_owner(), request.key)

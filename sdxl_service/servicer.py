@@ -112,9 +112,11 @@ def _abilities(job: sdxl_pb2.SdxlJob) -> Iterator[tuple[str, str]]:
     if job.compel_enabled or job.compel_weights:
         yield "compel", "job.compel_enabled" if job.compel_enabled else "job.compel_weights"
     kind = job.metadata.reference_type
-    if kind or job.metadata.reference_image_url:
-        word = enum_word("ReferenceType", sdxl_pb2.ReferenceType.Name(kind)) if kind else "image"
-        yield f"reference_{word}", f"job.metadata.{'reference_type' if kind else 'reference_image_url'}"
+    if kind:  # always there with a picture
+        yield (
+            f"reference_{enum_word('ReferenceType', sdxl_pb2.ReferenceType.Name(kind))}",
+            "job.metadata.reference_type",
+        )
 
 
 def image_request(job: sdxl_pb2.SdxlJob) -> ImageRequest:

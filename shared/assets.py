@@ -120,6 +120,13 @@ class AssetStore:
             raise
         return stored
 
+    async def put(self, key: str, data: bytes) -> None:
+        """Stores one object under a key of ours, in place of what may be there. Raises as `put_all` does."""
+        try:
+            await self._put(_known(key), data, asyncio.Event())
+        except (BaseError, OSError):
+            raise StorageUnavailable("the asset store could not be written") from None
+
     async def read(self, key: str) -> bytes:
         """The bytes of one object. Raises AssetNotFound."""
         return b"".join([chunk async for chunk in self.stream(key)])

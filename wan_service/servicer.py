@@ -112,12 +112,6 @@ def _abilities(job: wan_pb2.WanJob) -> Iterator[tuple[str, str]]:
     if mode != wan_pb2.WAN_REFERENCE_MODE_NONE:
         word = enum_word("WanReferenceMode", wan_pb2.WanReferenceMode.Name(mode))
         yield f"reference_{word}", "job.config.reference_mode"
-    for field in ("image", "first_frame", "last_frame"):
-        if getattr(job.config, field):
-            yield "reference_single", f"job.config.{field}"
-    for field in ("reference_image_url", "start_reference_url", "end_reference_url"):
-        if getattr(job.metadata, field):
-            yield "reference_single", f"job.metadata.{field}"
 
 
 def video_request(job: wan_pb2.WanJob) -> VideoRequest:

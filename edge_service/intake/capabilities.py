@@ -40,15 +40,17 @@ def _abilities(job: WorkerJob) -> list[tuple[str, str]]:
     if isinstance(job, sdxl_pb2.SdxlJob):
         if job.compel_enabled or job.compel_weights:
             needed.append(("compel", "compel_enabled" if job.compel_enabled else "compel_weights"))
-        if job.metadata.reference_image_url or job.metadata.reference_type:
+        has_picture = job.metadata.reference_image_url or job.references.HasField("image")
+        if has_picture or job.metadata.reference_type:
             kind = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type or sdxl_pb2.REFERENCE_TYPE_STYLE)
-            field = "reference_image_url" if job.metadata.reference_image_url else "reference_type"
+            field = "reference_image_url" if has_picture else "reference_type"
             needed.append((f"reference_{enum_word('ReferenceType', kind)}", f"metadata.{field}"))
     if isinstance(job, wan_pb2.WanJob):
         mode = enum_word("WanReferenceMode", wan_pb2.WanReferenceMode.Name(job.config.reference_mode))
-        if mode != "none":
+        if mode not in ("none", "unspecified"):
             needed.append((f"reference_{mode}", "config.reference_mode"))
-        needed.extend(("reference_single", field) for field in _reference_fields(job))
+        else:  # not steered yet
+            needed.extend(("reference_single", field) for field in _reference_fields(job))
     return needed
 
 

@@ -35,9 +35,11 @@ FILES_AT_ONCE = 16
 Row = dict[str, Any]
 
 # Rows that need no more than one statement, repeated until it finds less than a batch.
+# A reference counts from when a job last named it, at the shortest for a day: longer than any job may take.
 MARK_ASSETS = """
 UPDATE assets SET deleted = now() WHERE key IN (
-    SELECT key FROM assets WHERE deleted IS NULL AND created < now() - %(asset_days)s * interval '1 day'
+    SELECT key FROM assets
+    WHERE deleted IS NULL AND greatest(created, used) < now() - %(asset_days)s * interval '1 day'
     LIMIT %(batch)s FOR UPDATE SKIP LOCKED)"""
 FORGET_KEYS = """
 DELETE FROM idempotency WHERE (owner, key) IN (
@@ -49,9 +51,9 @@ DELETE FROM costs WHERE (kind, worker_id) IN (
     SELECT kind, worker_id FROM costs WHERE updated < now() - interval '90 days'
     LIMIT %(batch)s FOR UPDATE SKIP LOCKED)"""
 
-# Rows with files, oldest first.
-DELETED_ASSETS = "SELECT key AS id FROM assets WHERE deleted IS NOT NULL ORDER BY deleted LIMIT %(batch)s"
-FORGET_ASSETS = "DELETE FROM assets WHERE key = ANY(%(ids)s) AND deleted IS NOT NULL"
+# Rows with files, oldest first. An upload that is under way is deleted in the future, for the case that it never ends.
+DELETED_ASSETS = "SELECT key AS id FROM assets WHERE deleted <= now() ORDER BY deleted LIMIT %(batch)s"
+FORGET_ASSETS = "DELETE FROM assets WHERE key = ANY(%(ids)s) AND deleted <= now()"
 
 UNTIDY_JOBS = """
 SELECT id, owner, status, attempt FROM jobs

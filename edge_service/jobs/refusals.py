@@ -2,10 +2,10 @@
 
 import psycopg
 
-from shared.errors import IdempotencyConflict, QueueFull, QuotaExceeded
+from shared.errors import IdempotencyConflict, QueueFull, QuotaExceeded, ReferenceUnusable
 
 # SQLSTATEs that functions in migrations/ raise.
-QUEUE_FULL, QUOTA_EXCEEDED, KEY_IN_USE = "ATF01", "ATQ01", "ATI01"
+QUEUE_FULL, QUOTA_EXCEEDED, KEY_IN_USE, REFERENCE_GONE = "ATF01", "ATQ01", "ATI01", "ATR01"
 REQUESTS = "requests_per_minute"
 QUOTAS = {
     REQUESTS: "you may make {size} requests a minute and made {used}",
@@ -29,6 +29,8 @@ def refusal(error: psycopg.Error, type_name: str = "", worker_type: str = "") ->
     detail = (error.diag.message_detail or "").split()
     if error.sqlstate == KEY_IN_USE:
         return IdempotencyConflict("idempotency_key: was used for another request within the last 24 hours")
+    if error.sqlstate == REFERENCE_GONE:
+        return ReferenceUnusable("references: a reference picture of this job was deleted; give it again")
     if error.sqlstate == QUEUE_FULL:
         limit, size, used = LIMITS[detail[0]], *detail[1:]
         said = QUEUES[limit].format(size=size, used=used, type_name=type_name, worker_type=worker_type)

@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 from edge_service.intake.job_ids import new_job_id
 from edge_service.intake.job_types import JOB_CLASSES
 from edge_service.intake.plan import Plan
+from edge_service.intake.steering import reference_keys
 from edge_service.intake.tiers import Limits
 from edge_service.jobs import records
 from edge_service.jobs.accounts import QUOTAS, Accounts, quota_values
@@ -62,14 +63,16 @@ class Store:
         """Stores a queued job and its first event; a submission that was stored before returns its job.
 
         Raises IdempotencyConflict if its key stands for another, QueueFull if too many jobs wait, QuotaExceeded if a
-        quota of its owner is used up.
+        quota of its owner is used up, and ReferenceUnusable if one of its reference pictures was deleted meanwhile.
         """
         while True:
             plan = submission.plan
             job_id = new_job_id(plan.worker_type, plan.type_name, time.time())
             try:
                 async with self._database.connection() as connection:
-                    [row] = await fetch_all(connection, SUBMIT, _values(submission, job_id))
+                    keys = reference_keys(plan.job)
+                    query, values = (SUBMIT_WITH_REFERENCES, [keys]) if keys else (SUBMIT, [])
+                    [row] = await fetch_all(connection, query, _values(submission, job_id) + values)
                     job = await self._record(connection, row)
                 break
             except UniqueViolation:
@@ -161,14 +164,15 @@ class Store:
     async def delete_asset(self, owner: str, key: str) -> None:
         """Hides one asset of this owner from everyone. Its row goes with housekeeping, once its file has gone.
 
-        Raises AssetNotFound, also for somebody else's and for one that was deleted before.
+        Raises AssetNotFound, also for somebody else's and for one that was deleted before, and JobNotEnded if an open
+        job needs it.
         """
         async with self._database.connection() as connection:
-            cursor = await connection.execute(
-                "UPDATE assets SET deleted = now() WHERE key = %s AND owner = %s AND deleted IS NULL", [key, owner]
-            )
-        if not cursor.rowcount:
+            needed_by: str | None = await fetch_value(connection, "SELECT delete_asset(%s, %s)", [key, owner])
+        if needed_by is None:
             raise AssetNotFound("no asset with this key belongs to you")
+        if needed_by:
+            raise JobNotEnded(f"key: job {needed_by} needs it as a reference; cancel it, or let it end")
 
     async def secret(self, name: str, fresh: bytes) -> bytes:
         """The secret of this name that all replicas share; `fresh` becomes it if there is none."""
@@ -198,6 +202,7 @@ class Store:
 
 
 SUBMIT = f"SELECT * FROM submit_job({', '.join(['%s'] * 24)}, {QUOTAS})"
+SUBMIT_WITH_REFERENCES = f"{SUBMIT.replace('*', 'job.*', 1)} AS job, hold_references(job.id, job.owner, %s)"
 
 
 def _values(submission: Submission, job_id: str) -> list[object]:

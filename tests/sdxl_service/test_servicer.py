@@ -19,6 +19,12 @@ from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from tests.conftest import Serve
 from tests.sdxl_service.fake_engine import JOB, PNG, FakeEngine, draw, request
 
+# A picture to start from, as the edge hands it over.
+REFERENCE: dict[str, Any] = {
+    "metadata": {"reference_strength": 0.5, "reference_type": "style"},
+    "references": {"image": {"key": "ann/u/image_0.png", "sha256": "0" * 64, "width": 8, "height": 8}, "denoise": 0.5},
+}
+
 
 @pytest.fixture
 def engine() -> FakeEngine:
@@ -132,8 +138,8 @@ async def test_attempts_share_no_file(channel: grpc.aio.Channel, tmp_path: Path)
     [
         ({"compel_enabled": True}, "job.compel_enabled"),
         ({"compel_weights": "(red:1.3)"}, "job.compel_weights"),
-        ({"metadata": {"reference_image_url": "https://example.com/a.png"}}, "job.metadata.reference_image_url"),
         ({"metadata": {"reference_type": "style"}}, "job.metadata.reference_type"),
+        (REFERENCE, "job.metadata.reference_type"),
     ],
 )
 async def test_an_ability_the_model_lacks_is_refused_and_never_ignored(
@@ -142,6 +148,26 @@ async def test_an_ability_the_model_lacks_is_refused_and_never_ignored(
     refused = await refusal(channel, **changes)
     assert isinstance(refused, CapabilityMissing)
     assert refused.message.startswith(f"{field}: fake-sdxl cannot do ")
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"metadata": {"reference_image_url": "https://example.com/a.png"}}, "a worker fetches nothing"),
+        ({"metadata": {"reference_image_url": "ann/upload/image_0.png"}}, "a worker fetches nothing"),
+        (REFERENCE | {"metadata": {"reference_type": "style"}}, "go together"),
+        (REFERENCE | {"metadata": {"reference_strength": 0.5}}, "go together"),
+        (REFERENCE | {"references": {"denoise": 0.5}}, "go together"),
+        (REFERENCE | {"references": {"image": REFERENCE["references"]["image"]}}, "go together"),
+    ],
+)
+async def test_a_reference_that_the_edge_has_not_fetched_is_refused(
+    channel: grpc.aio.Channel, engine: FakeEngine, changes: dict[str, Any], says: str
+) -> None:
+    refused = await refusal(channel, **changes)
+    assert isinstance(refused, InvalidRequest)
+    assert says in refused.message
     assert engine.requests == []
 
 

@@ -27,6 +27,11 @@ SAMPLING = {
     "sdxl_job": {"scheduler": "euler", "clip_skip": 0, "seeds": [0, 1, 2]},
     "wan_job": {"steps": 25, "guidance_scale": 6.5, "flow_shift": 5.0, "seed": 0, "negative_prompt": ""},
 }
+PICTURE = {"key": "ann/upload_1/image_0.png", "sha256": "0" * 64, "width": 8, "height": 8}
+REFERENCES = {
+    "sdxl_job": {"image": PICTURE, "denoise": 0.5},
+    "wan_job": {"first": PICTURE, "last": PICTURE},
+}
 CLASSES: dict[str, type[Message]] = {
     "sdxl_job": sdxl_pb2.SdxlJob,
     "wan_job": wan_pb2.WanJob,
@@ -38,6 +43,7 @@ def valid(name: str) -> Message:
     plain = json.loads((EXAMPLES / f"{name}.json").read_text())
     if name in SAMPLING:
         plain["sampling"] = SAMPLING[name]
+        plain["references"] = REFERENCES[name]
     if name == "wan_job":
         plain["config"]["frames"] = 1  # what every type allows
     return from_spec_dict(CLASSES[name], plain)
@@ -156,12 +162,13 @@ REQUIRED = {
         "job.id", "job.user_id", "job.type", "job.prompt", "job.config.num_images", "job.config.steps",
         "job.config.guidance_scale", "job.config.resolution", "job.config.negative_prompt",
         "job.sampling.scheduler", "job.sampling.clip_skip", "job.sampling.seeds", "job",
+        "job.references.image", "job.references.denoise",
     ],
     wan_pb2.GenerateRequest: [
         "job.id", "job.user_id", "job.type", "job.prompt", "job.config.width", "job.config.height",
         "job.config.frames", "job.config.fps", "job.config.reference_mode", "job.sampling.steps",
         "job.sampling.guidance_scale", "job.sampling.flow_shift", "job.sampling.seed", "job.sampling.negative_prompt",
-        "job",
+        "job", "job.references.first", "job.references.last",
     ],
     chat_pb2.GenerateRequest: [
         "job_id", "user_id", "request.messages", "request.max_tokens", "request.temperature", "request.top_p",
@@ -170,11 +177,24 @@ REQUIRED = {
 }  # fmt: skip
 
 
+ADDRESSES = {
+    sdxl_pb2.GenerateRequest: ["metadata.reference_image_url"],
+    wan_pb2.GenerateRequest: [
+        "config.image", "config.first_frame", "config.last_frame", "metadata.reference_image_url",
+        "metadata.start_reference_url", "metadata.end_reference_url",
+    ],
+}  # fmt: skip
+
+
 def complete(cls: Any) -> Any:
     """A request that a worker takes."""
     if cls is chat_pb2.GenerateRequest:
         return cls(job_id="chat_1", user_id="user123", request=valid("chat_request"))
-    return cls(job=valid("sdxl_job" if cls is sdxl_pb2.GenerateRequest else "wan_job"))
+    request = cls(job=valid("sdxl_job" if cls is sdxl_pb2.GenerateRequest else "wan_job"))
+    for path in ADDRESSES[cls]:  # by now the pictures are in references
+        part, field = path.split(".")
+        getattr(request.job, part).ClearField(field)
+    return request
 
 
 @pytest.mark.parametrize("cls", REQUIRED)
@@ -192,6 +212,25 @@ def test_a_worker_refuses_a_request_that_leaves_something_out(cls: Any, path: st
     inner.ClearField(field)
     [broken] = broken_fields(request)
     assert path.startswith(broken)
+
+
+@pytest.mark.parametrize(("cls", "path"), [(cls, path) for cls, paths in ADDRESSES.items() for path in paths])
+@pytest.mark.parametrize("value", ["https://example.com/a.png", "ann/upload_1/image_0.png"])
+def test_a_worker_takes_no_address_and_no_word_of_a_client(cls: Any, path: str, value: str) -> None:
+    request = complete(cls)
+    put(request.job, path, value)
+    [broken] = broken_fields(request)
+    assert f"job.{path}".startswith(broken)
+
+
+def test_only_the_edge_names_the_object_that_a_worker_reads() -> None:
+    for job, name in ((valid("sdxl_job"), "sdxl"), (valid("wan_job"), "wan")):
+        job.id = job.user_id = ""  # type: ignore[attr-defined]
+        job.ClearField("sampling")
+        request = edge_pb2.SubmitJobRequest(**{name: job})  # type: ignore[arg-type]
+        assert broken_fields(request) == {"job.references"}
+        getattr(request, name).ClearField("references")
+        assert broken_fields(request) == set()
 
 
 def test_a_worker_wants_one_seed_for_each_image() -> None:

@@ -24,6 +24,16 @@ from wan_service.servicer import wan_worker
 STILL = {"type": "image_fast", "config": {"frames": 1}}
 
 
+def with_references(mode: str, *places: str) -> dict[str, Any]:
+    """What steers a video by pictures, as the edge hands them over."""
+    picture = {"key": "ann/u/image_0.png", "sha256": "0" * 64, "width": 8, "height": 8}
+    return {
+        "config": {"reference_mode": mode},
+        "metadata": {"reference_strength": 0.5},
+        "references": dict.fromkeys(places, picture),
+    }
+
+
 @pytest.fixture
 def engine() -> FakeEngine:
     return FakeEngine()
@@ -147,16 +157,10 @@ async def test_attempts_share_no_file(channel: grpc.aio.Channel, tmp_path: Path)
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"config": {"reference_mode": "single"}}, "job.config.reference_mode"),
-        ({"config": {"reference_mode": "start"}}, "job.config.reference_mode"),
-        ({"config": {"reference_mode": "end"}}, "job.config.reference_mode"),
-        ({"config": {"reference_mode": "both"}}, "job.config.reference_mode"),
-        ({"config": {"image": "key"}}, "job.config.image"),
-        ({"config": {"first_frame": "key"}}, "job.config.first_frame"),
-        ({"config": {"last_frame": "key"}}, "job.config.last_frame"),
-        ({"metadata": {"reference_image_url": "https://a/b.png"}}, "job.metadata.reference_image_url"),
-        ({"metadata": {"start_reference_url": "https://a/b.png"}}, "job.metadata.start_reference_url"),
-        ({"metadata": {"end_reference_url": "https://a/b.png"}}, "job.metadata.end_reference_url"),
+        (with_references("single", "first"), "job.config.reference_mode"),
+        (with_references("start", "first"), "job.config.reference_mode"),
+        (with_references("end", "last"), "job.config.reference_mode"),
+        (with_references("both", "first", "last"), "job.config.reference_mode"),
     ],
 )
 async def test_an_ability_the_model_lacks_is_refused_and_never_ignored(
@@ -165,6 +169,31 @@ async def test_an_ability_the_model_lacks_is_refused_and_never_ignored(
     refused = await refusal(channel, **changes)
     assert isinstance(refused, CapabilityMissing)
     assert refused.message.startswith(f"{field}: fake-wan cannot do reference_")
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"config": {"image": "key"}}, "a worker fetches nothing"),
+        ({"config": {"first_frame": "key"}}, "a worker fetches nothing"),
+        ({"config": {"last_frame": "key"}}, "a worker fetches nothing"),
+        ({"metadata": {"reference_image_url": "https://a/b.png"}}, "a worker fetches nothing"),
+        ({"metadata": {"start_reference_url": "https://a/b.png"}}, "a worker fetches nothing"),
+        ({"metadata": {"end_reference_url": "https://a/b.png"}}, "a worker fetches nothing"),
+        (with_references("single"), "first in modes single and start"),
+        (with_references("none", "first"), "first in modes single and start"),
+        (with_references("both", "first"), "first in modes single and start"),
+        (with_references("start", "first", "last"), "first in modes single and start"),
+        (with_references("single", "first") | {"metadata": {}}, "first in modes single and start"),
+    ],
+)
+async def test_a_reference_that_the_edge_has_not_fetched_is_refused(
+    channel: grpc.aio.Channel, engine: FakeEngine, changes: dict[str, Any], says: str
+) -> None:
+    refused = await refusal(channel, **changes)
+    assert isinstance(refused, InvalidRequest)
+    assert says in refused.message
     assert engine.requests == []
 
 

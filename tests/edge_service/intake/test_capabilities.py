@@ -76,10 +76,13 @@ def test_without_a_connected_model_the_worker_decides():
         (image(compel_enabled=True, metadata={"reference_type": "style"}), ["compel", "reference_style"]),
         (image(compel_enabled=True, compel_weights="(fox:1.3)"), ["compel"]),
         (video(), []),
+        (video(reference_mode="start", first_frame="https://example.com/a.png"), ["reference_start"]),
+        (video(image="https://example.com/a.png"), ["reference_single"]),
         (
-            video(reference_mode="start", first_frame="https://example.com/a.png"),
-            ["reference_single", "reference_start"],
+            image(metadata={"reference_type": "character"}, references={"image": {"key": "a/b"}}),
+            ["reference_character"],
         ),
+        (video(reference_mode="both"), ["reference_both"]),
         (chat_pb2.ChatRequest(model=chat_pb2.CHAT_MODEL_QWEN_BASE), ["qwen_base"]),
     ],
 )

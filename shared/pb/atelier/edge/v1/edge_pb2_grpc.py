@@ -471,6 +471,7 @@ class AssetServiceServicer:
     def DeleteAsset(self, request, context):
         """Deletes an asset: from the answer on nobody sees it, and its URLs answer 404. Its job still tells that it was made.
         A second time is ASSET_NOT_FOUND. If the asset store is away, the file goes within minutes of its return.
+        An open job that needs it as a reference has to end first: JOB_NOT_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

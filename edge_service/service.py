@@ -11,7 +11,6 @@ from edge_service.auth import Principal, Tokens, developer_token
 from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet
 from edge_service.http import HttpServer, application
-from edge_service.intake.job_types import job_types
 from edge_service.intake.tiers import tiers
 from edge_service.jobs.database import Database, EmbeddedPostgres
 from edge_service.jobs.dispatcher import Dispatcher
@@ -26,6 +25,8 @@ from edge_service.jobs.wakeups import Wakeups
 from edge_service.jobs.webhooks.callbacks import HOUSE_SECRET
 from edge_service.jobs.webhooks.delivery import Webhooks
 from edge_service.outgoing import Outgoing
+from edge_service.policy.reloading import Policies
+from edge_service.policy.snapshot import holding
 from edge_service.servicers import (
     AccountServicer,
     AssetServicer,
@@ -51,10 +52,11 @@ class Edge:
     def __init__(self, config: EdgeConfig, tokens: Tokens | None = None) -> None:
         """Opens the HTTP port and the asset store; everything slower happens in `load`.
 
-        Without `tokens` one is accepted: the developer's.
+        Without `tokens` one is accepted: the developer's. Raises SystemExit for policies that cannot be used.
         """
         self._config = config
-        self.guard = (tokens or Tokens({config.token or developer_token(config.data): DEVELOPER})).guard
+        self._policies = Policies(config.policies)
+        self.guard = holding((tokens or Tokens({config.token or developer_token(config.data): DEVELOPER})).guard)
         self._assets = AssetStore(config.assets)
         self._http = HttpServer(config.http_listen)
         self._urls = AssetUrls(config.public_base or f"http://{self._http.address}", self._assets)
@@ -88,7 +90,7 @@ class Edge:
 
     async def load(self) -> None:
         """Opens the database, then follows workers, serves assets and dispatches."""
-        job_types(), tiers()
+        self._policies.start()
         url = await self._embedded.start() if self._embedded else self._config.database_url
         await self._database.open(url)
         self._urls.secret = await self._store.secret("asset_urls", fresh=secrets.token_bytes(32))
@@ -123,3 +125,4 @@ class Edge:
         await self._database.close()
         if self._embedded:
             await self._embedded.stop()
+        await self._policies.close()

@@ -1,37 +1,66 @@
-"""What a frontend needs to draw its forms: job types with parameters, bounds read from the protos, and defaults."""
+"""What a frontend needs to draw its forms: job types with parameters, bounds read from the protos, defaults, and what
+can be chosen by name."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor
 
 from edge_service.fleet import Fleet
+from edge_service.intake.choices import Choices, Words, choices
 from edge_service.intake.job_types import JOB_CLASSES, JobType, job_types
+from edge_service.intake.partial_jobs import EDGE_SETS
+from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import ValidationConfig, rules
 
-# Set by the edge, or said by the choice of the job type itself.
-NOT_ASKED = {"id", "user_id", "type"}
+# Said by the choice of the job type itself.
+NOT_ASKED = {"type"}
 
 
-def catalog(fleet: Fleet) -> edge_pb2.GetCatalogResponse:
-    """Every job type, and the models that are connected now."""
+def catalog(
+    fleet: Fleet,
+    permitted: Callable[[str], bool] = lambda job_type: True,
+    content_modes: Sequence["edge_pb2.ContentMode"] = (),
+    contexts: Mapping[str, str] | None = None,
+) -> edge_pb2.GetCatalogResponse:
+    """Everything that can be asked for, and the models that are connected now.
+
+    `permitted` tells for the name of a job type whether the caller may ask for it; `content_modes` are those the caller
+    may choose; `contexts` are those of chat, each with its description.
+    """
     available = {worker.worker_type for worker in fleet.connected() if worker.status and worker.status.accepting}
-    models = [model for found in fleet.models().values() for model in found]
-    entries = [_entry(name, job_type, available) for name, job_type in job_types().items() if not job_type.enhanced]
-    return edge_pb2.GetCatalogResponse(job_types=entries, models=models)
+    table = choices()
+    return edge_pb2.GetCatalogResponse(
+        job_types=[_entry(name, entry, available, permitted(name)) for name, entry in job_types().items()],
+        models=[model for found in fleet.models().values() for model in found],
+        presets=list(_presets(table)),
+        aspect_ratios=list(_aspect_ratios(table)),
+        qualities=_words(table.qualities),
+        styles=_words(table.styles),
+        content_modes=content_modes,
+        chat_contexts=[edge_pb2.WordsEntry(name=name, description=said) for name, said in (contexts or {}).items()],
+        policy_version=current().version,
+    )
 
 
-def _entry(name: str, job_type: JobType, available: set[str]) -> edge_pb2.JobTypeEntry:
+def _entry(name: str, job_type: JobType, available: set[str], permitted: bool) -> edge_pb2.JobTypeEntry:
     defaults = dict(_leaves(job_type.values, ""))
     fields = rules(cast(Descriptor, JOB_CLASSES[job_type.worker_type].DESCRIPTOR))
     return edge_pb2.JobTypeEntry(
         name=name,
         worker_type=job_type.worker_type,
         available=job_type.worker_type in available,
-        parameters=[_parameter(rule, defaults) for rule in fields if rule.field not in NOT_ASKED],
+        parameters=[_parameter(rule, defaults) for rule in fields if _is_asked(rule.field)],
+        credits=job_type.credits,
+        permitted=permitted,
+        enhanced=job_type.enhanced,
     )
+
+
+def _is_asked(field: str) -> bool:
+    return field not in NOT_ASKED and field.partition(".")[0] not in EDGE_SETS
 
 
 def _parameter(rule: ValidationConfig, defaults: dict[str, Any]) -> edge_pb2.Parameter:
@@ -40,6 +69,23 @@ def _parameter(rule: ValidationConfig, defaults: dict[str, Any]) -> edge_pb2.Par
         field=rule.field, type=rule.type, default=default, minimum=rule.minimum, maximum=rule.maximum,
         choices=rule.choices, pattern=rule.pattern,
     )  # fmt: skip
+
+
+def _presets(table: Choices) -> Iterator[edge_pb2.PresetEntry]:
+    for name, preset in table.presets.items():
+        yield edge_pb2.PresetEntry(
+            name=name, worker_type=preset.worker_type, description=preset.description, values=json.dumps(preset.values)
+        )
+
+
+def _aspect_ratios(table: Choices) -> Iterator[edge_pb2.AspectRatioEntry]:
+    for worker_type in JOB_CLASSES:
+        for ratio, (width, height) in table.aspect_ratios.of(worker_type).items():
+            yield edge_pb2.AspectRatioEntry(name=ratio, worker_type=worker_type, width=width, height=height)
+
+
+def _words(known: Mapping[str, Words]) -> list[edge_pb2.WordsEntry]:
+    return [edge_pb2.WordsEntry(name=name, description=words.description) for name, words in known.items()]
 
 
 def _leaves(values: dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:

@@ -78,6 +78,11 @@ class EdgeConfig(ServiceConfig):
         description="Networks besides the internet that webhooks may go to: 10.1.0.0/16, separated by commas.",
     )
 
+    policies: str = Field(
+        "",
+        description="Folder of policies (docs/policies.md). A file in it replaces the built-in one of its name.",
+    )
+
     @field_validator("token")
     @classmethod
     def _is_no_api_key(cls, token: SecretStr) -> SecretStr:

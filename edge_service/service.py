@@ -14,7 +14,6 @@ from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet
 from edge_service.fleet.credentials import Credentials
 from edge_service.http import HttpServer, application
-from edge_service.intake.job_types import job_types
 from edge_service.intake.tiers import tiers
 from edge_service.jobs.database import Database, EmbeddedPostgres
 from edge_service.jobs.dispatcher import Dispatcher
@@ -30,6 +29,8 @@ from edge_service.jobs.wakeups import Wakeups
 from edge_service.jobs.webhooks.callbacks import HOUSE_SECRET
 from edge_service.jobs.webhooks.delivery import Webhooks
 from edge_service.outgoing import Outgoing
+from edge_service.policy.reloading import Policies
+from edge_service.policy.snapshot import holding
 from edge_service.receiving import upload_routes
 from edge_service.servicers import (
     AccountServicer,
@@ -56,9 +57,10 @@ class Edge:
     def __init__(self, config: EdgeConfig, tokens: Tokens | None = None) -> None:
         """Opens the HTTP port and the asset store; everything slower happens in `load`.
 
-        Without `tokens` one is accepted: the developer's.
+        Without `tokens` one is accepted: the developer's. Raises SystemExit for policies that cannot be used.
         """
         self._config = config
+        self._policies = Policies(config.policies)
         self._assets = AssetStore(config.assets)
         self._http = HttpServer(config.http_listen)
         self._urls = AssetUrls(config.public_base or f"http://{self._http.address}", self._assets)
@@ -68,7 +70,7 @@ class Edge:
         self._wakeups = Wakeups()
         self._costs = Costs(self._database)
         self._people = People(config, self._database, self._wakeups, tokens or _developer(config))
-        self.guard = self._people.guard
+        self.guard = holding(self._people.guard)
         credentials = Credentials(config.worker_secret, config.worker_certificates, config.worker_tls_name)
         self._fleet = Fleet(config.worker_addresses, self._costs.speed, credentials=credentials)
         self._store, self._leases = Store(self._database, self._wakeups), Leases(self._database, self._wakeups)
@@ -96,7 +98,7 @@ class Edge:
 
     async def load(self) -> None:
         """Opens the database, then follows workers, serves assets and dispatches."""
-        job_types(), tiers()
+        self._policies.start()
         url = await self._embedded.start() if self._embedded else self._config.database_url
         await self._database.open(url)
         self._urls.secret = await self._store.secret("asset_urls", fresh=secrets.token_bytes(32))
@@ -135,6 +137,7 @@ class Edge:
         await self._database.close()
         if self._embedded:
             await self._embedded.stop()
+        await self._policies.close()
 
 
 def _developer(config: EdgeConfig) -> Tokens:

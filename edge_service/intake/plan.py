@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from edge_service.addresses import INTERNET, Addresses
 from edge_service.intake.capabilities import check_capabilities, needs
+from edge_service.intake.choices import Chosen
 from edge_service.intake.job_types import WorkerJob
 from edge_service.intake.policy import may_chat, may_repeat, may_submit
 from edge_service.intake.presets import Filled, fill
@@ -19,7 +20,7 @@ Models = Mapping[str, Sequence[worker_pb2.Model]]
 
 DEFAULT_DEADLINE_SECONDS = 3600.0
 # Fields of the contract without an effect yet. A control that does nothing would be a lie, so it is refused.
-NOT_YET = ("content_mode", "aspect_ratio", "quality", "style", "reference_use")
+NOT_YET = ("content_mode", "reference_use")
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,13 @@ def plan_job(request: edge_pb2.SubmitJobRequest, models: Models, tier: Tier, add
     webhook = request.webhook if request.HasField("webhook") else None
     if webhook:
         addresses.check("webhook.url", webhook.url)
-    return _planned(fill(job, request.preset), models, deadline, tier.priority_of(request.priority), webhook)
+    return _planned(fill(job, Chosen.by(request)), models, deadline, tier.priority_of(request.priority), webhook)
 
 
 def plan_chat(request: chat_pb2.ChatRequest, models: Models, tier: Tier) -> Plan:
     """Plans an interactive turn."""
     may_chat(tier)
-    return _planned(fill(request, ""), models, DEFAULT_DEADLINE_SECONDS, tier.priority, None)
+    return _planned(fill(request), models, DEFAULT_DEADLINE_SECONDS, tier.priority, None)
 
 
 def plan_again(plan: Plan, models: Models, tier: Tier) -> Plan:

@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, field_validator
 
-from edge_service.intake.job_types import WorkerJob
-from edge_service.policy import Strict, policy
+from edge_service.intake.job_types import JOB_CLASSES, WorkerJob
+from edge_service.policy import Strict, policy, refused
+from edge_service.policy.mistakes import Steps
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
@@ -36,6 +37,16 @@ class FirstGuesses(Strict):
 
     version: int
     seconds_per_unit: dict[str, PositiveFloat]
+
+    @field_validator("seconds_per_unit")
+    @classmethod
+    def _has_every_worker_type(cls, guesses: dict[str, float]) -> dict[str, float]:
+        problems: list[tuple[Steps, str]] = [((), f"{name} is missing") for name in JOB_CLASSES if name not in guesses]
+        known = ", ".join(JOB_CLASSES)
+        problems += [((name,), f"is no worker type; known: {known}") for name in guesses if name not in JOB_CLASSES]
+        if problems:
+            raise refused(problems)
+        return guesses
 
 
 def first_guesses() -> FirstGuesses:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from edge_service.auth import Principal
 from edge_service.intake.job_types import job_types
+from edge_service.intake.policy import account_mode
 from edge_service.intake.tiers import Tier
 from edge_service.jobs.accounts import Usage
 from edge_service.jobs.records import timestamp
@@ -16,7 +17,7 @@ def account(principal: Principal, tier: Tier, usage: Usage) -> edge_pb2.GetAccou
         user_id=principal.user_id,
         tier=principal.tier,
         permissions=tier.granted(job_types()),
-        content_mode=tier.content_mode,
+        content_mode=account_mode(tier, principal.content_mode),
         quotas=quotas(tier, usage),
     )
 

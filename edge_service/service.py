@@ -7,6 +7,7 @@ import grpc
 
 from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
+from edge_service.audit import Audit
 from edge_service.auth import Principal, Tokens, developer_token
 from edge_service.auth.key_secrets import HOUSE_SECRET as KEYS_SECRET
 from edge_service.auth.people import People
@@ -14,6 +15,8 @@ from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet
 from edge_service.fleet.credentials import Credentials
 from edge_service.http import HttpServer, application
+from edge_service.intake.plan import Intake
+from edge_service.intake.references import References
 from edge_service.intake.tiers import tiers
 from edge_service.jobs.database import Database, EmbeddedPostgres
 from edge_service.jobs.dispatcher import Dispatcher
@@ -83,13 +86,16 @@ class Edge:
         self._webhooks = Webhooks(self._database, self._outgoing, self._urls)
         self._housekeeping = Housekeeping(self._assets, config)
         self._uploads = Uploads(self._database, self._assets)
-        self._jobs = JobServicer(self._store, self._fleet, self._feeds, self._links, self._costs, forecasts, addresses)
+        self._audit = Audit(self._database)
+        references = References(self._uploads, self._outgoing, addresses)
+        self._intake = Intake(self._fleet, addresses, references, self._audit)
+        self._jobs = JobServicer(self._store, self._intake, self._feeds, self._links, self._costs, forecasts)
 
     def register(self, server: grpc.aio.Server) -> None:
         register(
             server,
             self._jobs,
-            ChatServicer(self._store, self._leases, self._execution, self._fleet, self._costs),
+            ChatServicer(self._store, self._intake, self._leases, self._execution, self._fleet, self._costs),
             AssetServicer(self._store, self._assets, self._links, self._uploads, self._urls),
             CatalogServicer(self._fleet),
             AccountServicer(self._store, self._people.orders),
@@ -102,6 +108,7 @@ class Edge:
         url = await self._embedded.start() if self._embedded else self._config.database_url
         await self._database.open(url)
         self._urls.secret = await self._store.secret("asset_urls", fresh=secrets.token_bytes(32))
+        self._intake.secret = await self._store.secret("audit", fresh=secrets.token_bytes(32))
         self._wakeups.start(url)
         self._people.start(await self._store.secret(KEYS_SECRET, fresh=secrets.token_bytes(32)))
         await self._costs.load()

@@ -3,6 +3,7 @@ interceptor, which has authorised the caller and checked the message before."""
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
@@ -14,13 +15,15 @@ import grpc
 from google.protobuf.message import Message
 
 from edge_service.account import account
-from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
 from edge_service.auth import Principal
 from edge_service.auth.key_orders import KeyOrders, message
 from edge_service.catalog import catalog
 from edge_service.fleet import Fleet, Worker
-from edge_service.intake.plan import Plan, plan_again, plan_chat, plan_job
+from edge_service.intake.contexts import contexts
+from edge_service.intake.job_types import job_types
+from edge_service.intake.plan import Intake, Plan
+from edge_service.intake.policy import account_mode
 from edge_service.intake.tiers import tiers
 from edge_service.jobs import records
 from edge_service.jobs.estimates.costs import Costs
@@ -78,24 +81,31 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
     """Durable jobs."""
 
     def __init__(
-        self, store: Store, fleet: Fleet, feeds: Feeds, links: Links, costs: Costs, forecasts: Forecasts,
-        addresses: Addresses,
-    ) -> None:  # fmt: skip
-        self._store, self._fleet, self._feeds, self._links = store, fleet, feeds, links
-        self._costs, self._forecasts, self._addresses = costs, forecasts, addresses
+        self, store: Store, intake: Intake, feeds: Feeds, links: Links, costs: Costs, forecasts: Forecasts
+    ) -> None:
+        self._store, self._intake, self._feeds, self._links = store, intake, feeds, links
+        self._costs, self._forecasts = costs, forecasts
 
     async def SubmitJob(self, request: edge_pb2.SubmitJobRequest, context: Context) -> edge_pb2.SubmitJobResponse:
+        if costly := self._intake.is_costly(request):
+            if earlier := await self._earlier(request):
+                return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
+            await _count(self._store)  # before any work is done for it
         try:
-            plan = plan_job(request, self._fleet.models(), tiers().tiers[_principal().tier], self._addresses)
+            plan = await self._intake.job(request, _principal(), context.time_remaining() or math.inf)
         except errors.AtelierError:
             # What was stored before is what it is, though the same would be refused today.
-            earlier = await self._store.earlier(_owner(), request.idempotency_key, _digest(request))
-            if earlier is None:
+            if earlier := await self._earlier(request):
+                return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
+            if not costly:
                 await _count(self._store)
-                raise
-            return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
-        job = await self._store.create(_submission(plan, self._costs, request.idempotency_key, request))
+            raise
+        submission = _submission(plan, self._costs, request.idempotency_key, request)
+        job = await self._store.create(replace(submission, counted=costly))
         return edge_pb2.SubmitJobResponse(job=await self._links.job(job))
+
+    async def _earlier(self, request: edge_pb2.SubmitJobRequest) -> edge_pb2.Job | None:
+        return await self._store.earlier(_owner(), request.idempotency_key, _digest(request))
 
     async def GetJob(self, request: edge_pb2.GetJobRequest, context: Context) -> edge_pb2.GetJobResponse:
         job = await self._store.job(_owner(), request.job_id)
@@ -141,7 +151,7 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
     async def RetryJob(self, request: edge_pb2.RetryJobRequest, context: Context) -> edge_pb2.RetryJobResponse:
         ended = await self._store.ended_plan(_owner(), request.job_id)
         async with _counting(self._store):
-            plan = plan_again(ended, self._fleet.models(), tiers().tiers[_principal().tier])
+            plan = await self._intake.again(ended, _principal())
         submission = _submission(plan, self._costs, request.idempotency_key, request)
         job = await self._store.create(replace(submission, retry_of=request.job_id))
         return edge_pb2.RetryJobResponse(job=await self._links.job(job))
@@ -175,13 +185,15 @@ def _digest(request: Message) -> bytes:
 class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
     """Interactive turns: recorded as jobs, answered at once."""
 
-    def __init__(self, store: Store, leases: Leases, execution: Execution, fleet: Fleet, costs: Costs) -> None:
-        self._store, self._leases, self._execution, self._fleet = store, leases, execution, fleet
-        self._costs = costs
+    def __init__(
+        self, store: Store, intake: Intake, leases: Leases, execution: Execution, fleet: Fleet, costs: Costs
+    ) -> None:
+        self._store, self._intake, self._leases, self._execution = store, intake, leases, execution
+        self._fleet, self._costs = fleet, costs
 
     async def Chat(self, request: edge_pb2.ChatRequest, context: Context) -> AsyncIterator[edge_pb2.ChatResponse]:
         async with _counting(self._store):
-            plan = plan_chat(request.request, self._fleet.models(), tiers().tiers[_principal().tier])
+            plan = await self._intake.turn(request, _principal())
         worker = self._fleet.choose(plan.worker_type, plan.needs)
         if worker is None or (place := seat(worker)) is None:
             raise errors.NoWorker("no chat worker has a free slot now; try again soon")
@@ -275,7 +287,11 @@ class CatalogServicer(edge_pb2_grpc.CatalogServiceServicer):
         self._fleet = fleet
 
     async def GetCatalog(self, request: edge_pb2.GetCatalogRequest, context: Context) -> edge_pb2.GetCatalogResponse:
-        return catalog(self._fleet)
+        tier = tiers().tiers[_principal().tier]
+        most = account_mode(tier, _principal().content_mode)
+        modes = [mode for mode in (edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW) if mode <= most]
+        described = {name: context.description for name, context in contexts().contexts.items()}
+        return catalog(self._fleet, lambda name: tier.allows_job(name, job_types()[name].worker_type), modes, described)
 
 
 class AccountServicer(edge_pb2_grpc.AccountServiceServicer):

@@ -18,7 +18,9 @@ _ASIAN_NUMBER = "〇零一二三四五六七八九"
 _ASIAN_AGE = re.compile(rf"(?<!\d)(\d{{1,3}}|[{_ASIAN_NUMBER}十百]{{1,5}})\s*(?:歳|才|岁|歲|세|살)")
 _KOREAN_AGE = re.compile(r"(?<![가-힣])(?:(열)\s?)?(하나|한|둘|두|셋|세|넷|네|다섯|여섯|일곱|여덟|아홉|열)\s?살")
 _KOREAN_LAST = ("여덟", "아홉")
-_ASIAN_BORN = re.compile(r"(?<!\d)(\d{4})\s*(?:年|년)\s*(?:\d+\s*(?:月|월)\s*)?(?:\d+\s*(?:日|일)\s*)?(?:生|出生|출생|태어)")
+_ASIAN_BORN = re.compile(
+    r"(?<!\d)(\d{4})\s*(?:年|년)\s*(?:\d+\s*(?:月|월)\s*)?(?:\d+\s*(?:日|일)\s*)?(?:生|出生|출생|태어)"
+)
 _UNDER_SIGN = re.compile(r"<\s?1[234678](?!\d)")
 # As people give age and sex in one: "15f", "15/m". Not "f/11", which is an aperture, nor "15m", which is a length.
 _AGE_AND_SEX = re.compile(r"(?<![^\W_.,:/])(?:(?:1[0-7]|[7-9])/?f|(?:1[0-7]|[7-9])/m)(?![^\W_])")

@@ -30,7 +30,7 @@ from shared.pb.atelier.wan.v1 import wan_pb2
 # A question for a chat model -> its answer. Raises AtelierError.
 Ask = Callable[[chat_pb2.ChatRequest], Awaitable[chat_pb2.ChatCallback]]
 # Texts by field. Raises AtelierError for what a rule refuses.
-Check = Callable[[Mapping[str, str]], None]
+Check = Callable[[Mapping[str, str]], object]
 
 SOURCES = {
     "qwen_instruct": job_pb2.ENHANCEMENT_SOURCE_QWEN_INSTRUCT,

@@ -1,26 +1,42 @@
-"""From a client's request to the complete job a worker executes, with the decisions that led there."""
+"""From a client's request to the complete job a worker executes, with the decisions that led there.
 
+The order is that of `Intake._pictures` and `Intake._conversation`: who may ask, what may be said, what fills the rest,
+which pictures, a better prompt, and what of it the model reads. Cheap refusals come first; nothing is fetched and no
+model is asked for a request that will be refused.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edge_service.addresses import INTERNET, Addresses
+from edge_service.addresses import Addresses
+from edge_service.audit import Audit
+from edge_service.auth.principal import Principal
+from edge_service.fleet import Fleet
+from edge_service.intake import content
+from edge_service.intake.budgets import budget, counter
 from edge_service.intake.capabilities import check_capabilities, needs
-from edge_service.intake.choices import Chosen
-from edge_service.intake.job_types import WorkerJob
-from edge_service.intake.policy import may_chat, may_repeat, may_submit
-from edge_service.intake.presets import Filled, fill
-from edge_service.intake.tiers import Tier
-from shared.errors import NotImplementedYet
+from edge_service.intake.choices import NOTHING, Chosen
+from edge_service.intake.conversation import converse, mode_of
+from edge_service.intake.decisions import decision
+from edge_service.intake.enhance import Enhancer, wanted
+from edge_service.intake.job_types import WorkerJob, job_types
+from edge_service.intake.judging import Judge
+from edge_service.intake.policy import account_mode, may_chat, may_repeat, may_submit, reference_fields
+from edge_service.intake.presets import Filled, fill, type_name
+from edge_service.intake.references import References
+from edge_service.intake.steering import steer
+from edge_service.intake.tiers import Tier, tiers
+from edge_service.policy import current
+from shared.errors import InvalidRequest, Violation
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
-
-Models = Mapping[str, Sequence[worker_pb2.Model]]
-"""The models of the connected workers, by worker type."""
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.validation_schemas import enum_word
 
 DEFAULT_DEADLINE_SECONDS = 3600.0
-# Fields of the contract without an effect yet. A control that does nothing would be a lie, so it is refused.
-NOT_YET = ("content_mode", "reference_use")
+Picture = sdxl_pb2.SdxlJob | wan_pb2.WanJob
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,8 @@ class Plan:
     type_name: str
     worker_type: str
     job: WorkerJob
-    decisions: list[edge_pb2.Decision]
+    record: edge_pb2.Job
+    """What is told of how it came about: decisions, original prompt, content mode, version of the policies."""
     deadline_seconds: float
     priority: int
     needs: Sequence[str]
@@ -39,43 +56,137 @@ class Plan:
     webhook: edge_pb2.Webhook | None = None
 
 
-def plan_job(request: edge_pb2.SubmitJobRequest, models: Models, tier: Tier, addresses: Addresses = INTERNET) -> Plan:
-    """Plans a submitted job. Raises AtelierError for what cannot or may not be done."""
-    may_submit(tier, request)
-    for field in NOT_YET:
-        if getattr(request, field):
-            raise NotImplementedYet(f"{field}: is part of the contract and not built yet; leave it out")
-    if request.enhancement == edge_pb2.ENHANCEMENT_ON:
-        raise NotImplementedYet("enhancement: prompt enhancement is not built yet; leave it out or switch it off")
-    job: WorkerJob = getattr(request, request.WhichOneof("job") or "")
-    deadline = request.deadline.ToNanoseconds() / 1e9 if request.HasField("deadline") else DEFAULT_DEADLINE_SECONDS
-    webhook = request.webhook if request.HasField("webhook") else None
-    if webhook:
-        addresses.check("webhook.url", webhook.url)
-    return _planned(fill(job, Chosen.by(request)), models, deadline, tier.priority_of(request.priority), webhook)
+class Intake:
+    """Plans what people ask for, with what the edge knows of workers and pictures."""
+
+    def __init__(self, fleet: Fleet, addresses: Addresses, references: References, audit: Audit) -> None:
+        self._fleet, self._addresses, self._references, self._audit = fleet, addresses, references, audit
+        self._enhancer = Enhancer(fleet)
+        self.secret = b""
+        """Keeps the digests of the audit log from being guessed; set once the database, which has it, is open."""
+
+    async def job(self, request: edge_pb2.SubmitJobRequest, caller: Principal, seconds_left: float = math.inf) -> Plan:
+        """Plans a submitted job. Raises AtelierError for what cannot or may not be done.
+
+        `seconds_left` is how long the caller still waits for the answer.
+        """
+        tier = tiers().tiers[caller.tier]
+        may_submit(tier, request)
+        if request.HasField("webhook"):
+            self._addresses.check("webhook.url", request.webhook.url)
+        asked: WorkerJob = getattr(request, request.WhichOneof("job") or "")
+        if isinstance(asked, chat_pb2.ChatRequest):
+            _refuse_pictures_choices(request)
+            plan = await self._conversation(asked, "", request.content_mode, caller, Chosen.by(request))
+        else:
+            plan = await self._pictures(request, asked, caller, seconds_left)
+        deadline = request.deadline.ToNanoseconds() / 1e9 if request.HasField("deadline") else DEFAULT_DEADLINE_SECONDS
+        webhook = request.webhook if request.HasField("webhook") else None
+        return replace(plan, deadline_seconds=deadline, priority=tier.priority_of(request.priority), webhook=webhook)
+
+    async def turn(self, request: edge_pb2.ChatRequest, caller: Principal) -> Plan:
+        """Plans an interactive turn."""
+        may_chat(tiers().tiers[caller.tier], request.content_mode)
+        return await self._conversation(request.request, request.context, request.content_mode, caller)
+
+    async def again(self, plan: Plan, caller: Principal) -> Plan:
+        """The plan of an ended job for another go: workers, rules and what its owner is allowed may be others now."""
+        tier = tiers().tiers[caller.tier]
+        may_repeat(tier, plan.type_name, plan.job, plan.webhook is not None)
+        check_capabilities(plan.job, self._fleet.models().get(plan.worker_type, ()))
+        mode = content.strictest(plan.record.content_mode, account_mode(tier, caller.content_mode))
+        await self._judge(mode, plan.type_name, caller).check(content.texts_of(plan.job))
+        return replace(plan, priority=tier.priority)
+
+    def is_costly(self, request: edge_pb2.SubmitJobRequest) -> bool:
+        """Whether planning it asks a model or fetches a picture: worth a look whether it was stored before."""
+        job: WorkerJob = getattr(request, request.WhichOneof("job") or "")
+        if isinstance(job, chat_pb2.ChatRequest):
+            return False
+        return bool(reference_fields(job)) or wanted(request.enhancement, job_types()[type_name(job)])
+
+    async def _pictures(
+        self, request: edge_pb2.SubmitJobRequest, asked: Picture, caller: Principal, seconds_left: float
+    ) -> Plan:
+        tier, name = tiers().tiers[caller.tier], type_name(asked)
+        mode, why = _mode(request.content_mode, tier, caller)
+        judge = self._judge(mode, name, caller)
+        await judge.check(content.texts_of(asked))
+        filled = fill(asked, Chosen.by(request))
+        job = filled.job
+        assert isinstance(job, Picture)
+        steered = steer(job, asked, request.reference_use, request.enhancement)
+        check_capabilities(job, self._fleet.models().get(filled.job_type.worker_type, ()))
+        rules = decision("prompt", "", "", await judge.check(content.texts_of(job)))
+        decisions = [why, rules, *filled.decisions, *steered]
+        decisions += await self._references.resolve(job, caller.user_id, tier.allows("references"))
+        decisions += await self._enhance(job, request, filled, judge, seconds_left)
+        decisions += await budget(job, counter(self._fleet, filled.job_type.worker_type))
+        return _plan(filled, mode, decisions, asked.prompt)
+
+    async def _enhance(
+        self, job: Picture, request: edge_pb2.SubmitJobRequest, filled: Filled, judge: Judge, seconds_left: float
+    ) -> list[edge_pb2.Decision]:
+        is_copy = request.reference_use == edge_pb2.REFERENCE_USE_EXACT_COPY
+        if is_copy or not wanted(request.enhancement, filled.job_type):
+            return []
+        others = content.texts_of(job)
+        enhanced = await self._enhancer.enhance(
+            job, filled.type_name, judge.mode, judge.owner, lambda texts: judge.judge({**others, **texts}), seconds_left
+        )
+        job.prompt, job.enhancement_source = enhanced.prompt, enhanced.source
+        await judge.check(content.texts_of(job))
+        return enhanced.decisions
+
+    async def _conversation(
+        self, asked: chat_pb2.ChatRequest, context: str, wish: "edge_pb2.ContentMode", caller: Principal,
+        chosen: Chosen = NOTHING,
+    ) -> Plan:  # fmt: skip
+        account, why = _mode(wish, tiers().tiers[caller.tier], caller)
+        mode = mode_of(asked, context, account)
+        judge = self._judge(mode, type_name(asked), caller)
+        await judge.check(content.texts_of(asked))
+        filled = fill(asked, chosen)
+        assert isinstance(filled.job, chat_pb2.ChatRequest)
+        check_capabilities(filled.job, self._fleet.models().get(filled.job_type.worker_type, ()))
+        model = enum_word("ChatModel", chat_pb2.ChatModel.Name(filled.job.model))
+        count = counter(self._fleet, filled.job_type.worker_type, model)
+        conversation = await converse(filled.job, context, mode, count)
+        rules = decision("messages", "", "", await judge.check(content.texts_of(conversation.request)))
+        decisions = [why, rules, *filled.decisions, *conversation.decisions]
+        return _plan(replace(filled, job=conversation.request), mode, decisions, "")
+
+    def _judge(self, mode: "edge_pb2.ContentMode", name: str, caller: Principal) -> Judge:
+        return Judge(self._audit, caller.user_id, name, mode, caller.tier, job_types()[name].worker_type, self.secret)
 
 
-def plan_chat(request: chat_pb2.ChatRequest, models: Models, tier: Tier) -> Plan:
-    """Plans an interactive turn."""
-    may_chat(tier)
-    return _planned(fill(request), models, DEFAULT_DEADLINE_SECONDS, tier.priority, None)
+def _mode(
+    wish: "edge_pb2.ContentMode", tier: Tier, caller: Principal
+) -> tuple["edge_pb2.ContentMode", edge_pb2.Decision]:
+    """The content mode that holds, and why."""
+    mode = content.strictest(wish, account_mode(tier, caller.content_mode))
+    why = "the strictest of request, account and tier; safe for work where the request names none"
+    return mode, decision("content_mode", _word(wish), _word(mode), why)
 
 
-def plan_again(plan: Plan, models: Models, tier: Tier) -> Plan:
-    """The plan of an ended job for another go: the workers may be others now, and so may what its owner is allowed."""
-    may_repeat(tier, plan.type_name, plan.job, plan.webhook is not None)
-    check_capabilities(plan.job, models.get(plan.worker_type, ()))
-    return replace(plan, priority=tier.priority)
+def _word(mode: "edge_pb2.ContentMode") -> str:
+    return enum_word("ContentMode", edge_pb2.ContentMode.Name(mode)) if mode else ""
 
 
-def _planned(filled: Filled, models: Models, deadline: float, priority: int, webhook: edge_pb2.Webhook | None) -> Plan:
-    if filled.job_type.enhanced:
-        raise NotImplementedYet(f"type: {filled.type_name} enhances its prompt, which is not built yet")
-    if isinstance(filled.job, chat_pb2.ChatRequest) and filled.job.sfw_mode:
-        raise NotImplementedYet("sfw_mode: content rules are not built yet, so nothing could keep the promise")
-    worker_type = filled.job_type.worker_type
-    check_capabilities(filled.job, models.get(worker_type, ()))
+def _plan(
+    filled: Filled, mode: "edge_pb2.ContentMode", decisions: Sequence[edge_pb2.Decision], original_prompt: str
+) -> Plan:
+    record = edge_pb2.Job(
+        decisions=decisions, original_prompt=original_prompt, content_mode=mode, policy_version=current().version
+    )
     return Plan(
-        filled.type_name, worker_type, filled.job, filled.decisions, deadline, priority, needs(filled.job),
-        filled.job_type.credits, webhook,
+        filled.type_name, filled.job_type.worker_type, filled.job, record, DEFAULT_DEADLINE_SECONDS, 0,
+        needs(filled.job), filled.job_type.credits,
     )  # fmt: skip
+
+
+def _refuse_pictures_choices(request: edge_pb2.SubmitJobRequest) -> None:
+    """A chat request has no prompt to improve and no picture to use: what asks for one is refused, not ignored."""
+    for field in ("enhancement", "reference_use"):
+        if getattr(request, field):
+            raise InvalidRequest(Violation(field, "must be left out for chat"))

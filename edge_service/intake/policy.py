@@ -53,6 +53,11 @@ def may_repeat(tier: Tier, type_name: str, job: WorkerJob, webhook: bool) -> Non
         require(tier, "webhooks", "webhook")
 
 
+def account_mode(tier: Tier, stated: "edge_pb2.ContentMode | None") -> "edge_pb2.ContentMode":
+    """The most explicit content of an account: what its tier permits, or less where whoever vouches for it says so."""
+    return tier.content_mode if stated is None else min(tier.content_mode, stated or edge_pb2.CONTENT_MODE_SFW)
+
+
 def reference_fields(job: WorkerJob) -> list[str]:
     """The fields of a job that ask for a reference image."""
     if isinstance(job, sdxl_pb2.SdxlJob):

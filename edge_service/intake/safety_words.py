@@ -185,7 +185,9 @@ YOUTH: Mapping[str, tuple[str, ...]] = {
     "student": _words("""
         student, students, pupil, pupils, cheerleader, cheerleaders, babysitter, étudiante, estudiante, aluna, alumna,
         studentessa, leerling, élève, ученица, 学生, 學生, 학생"""),
-    "school": _words("school, schools, classroom, homework, schule, école, escuela, escola, scuola, szkoła, школа, 学校"),
+    "school": _words(
+        "school, schools, classroom, homework, schule, école, escuela, escola, scuola, szkoła, школа, 学校"
+    ),
     "uniform": _words("uniform, uniforms, uniforme, sailor suit, plaid skirt, pleated skirt"),
     "body": _words("""
         petite, flat chest, flat chested, small breasts, tiny breasts, tiny body, small body, undeveloped,

@@ -1,9 +1,9 @@
 """Finding words of a list in a text, however they are written there, and nowhere but at borders of words.
 
-    "teen"           the word, in every disguise that `text.py` reads
-    "school uniform" the words in a row, whatever stands between them that is no letter
-    "nackt*"         every word that begins so
-    "少女"           scripts without blanks: anywhere; Hangul and katakana: where a word begins; pictographs: anywhere
+"teen"           the word, in every disguise that `text.py` reads
+"school uniform" the words in a row, whatever stands between them that is no letter
+"nackt*"         every word that begins so
+"少女"           scripts without blanks: anywhere; Hangul and katakana: where a word begins; pictographs: anywhere
 """
 
 import re

@@ -102,7 +102,7 @@ class Store:
         webhook = edge_pb2.Webhook(url=row["webhook_url"], on_start=row["webhook_on_start"])
         return Plan(
             row["type"], row["worker_type"], JOB_CLASSES[row["worker_type"]].FromString(row["plan"]),
-            list(edge_pb2.Job.FromString(row["decisions"]).decisions),
+            edge_pb2.Job.FromString(row["decisions"]),
             (row["deadline"] - row["created"]).total_seconds(), row["priority"], row["needs"], row["credits"],
             webhook if row["webhook_url"] else None,
         )  # fmt: skip
@@ -208,13 +208,12 @@ SUBMIT_WITH_REFERENCES = f"{SUBMIT.replace('*', 'job.*', 1)} AS job, hold_refere
 def _values(submission: Submission, job_id: str) -> list[object]:
     """The arguments of submit_job."""
     plan, cost, limits = submission.plan, submission.cost, submission.limits
-    decisions = edge_pb2.Job(decisions=plan.decisions).SerializeToString()
     if not isinstance(plan.job, chat_pb2.ChatRequest):
         plan.job.id, plan.job.user_id = job_id, submission.owner
     webhook = (plan.webhook.url, plan.webhook.on_start) if plan.webhook else (None, False)
     return [
         job_id, submission.owner, plan.type_name, plan.worker_type, submission.interactive,
-        plan.job.SerializeToString(), decisions, plan.deadline_seconds, plan.priority, cost.kind, cost.seconds,
+        plan.job.SerializeToString(), plan.record.SerializeToString(), plan.deadline_seconds, plan.priority, cost.kind, cost.seconds,
         cost.spread, cost.samples, list(plan.needs), plan.credits, *webhook, submission.retry_of or None,
         submission.key, submission.digest, QUEUED, limits.of_user, limits.of_type, limits.of_all,
         *quota_values(limits.quotas, submission.counted),

@@ -528,7 +528,7 @@ class DrainWorkerResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "type", "user_id", "status", "queue_position", "estimate", "priority", "attempts", "created", "started", "ended", "deadline", "sdxl", "wan", "chat", "decisions", "sdxl_callback", "wan_callback", "chat_callback", "error", "charge", "last_sequence", "retry_of", "webhook", "original_prompt", "policy_version")
+    __slots__ = ("id", "type", "user_id", "status", "queue_position", "estimate", "priority", "attempts", "created", "started", "ended", "deadline", "sdxl", "wan", "chat", "decisions", "sdxl_callback", "wan_callback", "chat_callback", "error", "charge", "last_sequence", "retry_of", "webhook", "original_prompt", "policy_version", "content_mode")
     ID_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -555,6 +555,7 @@ class Job(_message.Message):
     WEBHOOK_FIELD_NUMBER: _ClassVar[int]
     ORIGINAL_PROMPT_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_MODE_FIELD_NUMBER: _ClassVar[int]
     id: str
     type: str
     user_id: str
@@ -581,7 +582,8 @@ class Job(_message.Message):
     webhook: WebhookDelivery
     original_prompt: str
     policy_version: str
-    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., user_id: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., queue_position: _Optional[int] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., priority: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., sdxl_callback: _Optional[_Union[_sdxl_pb2.SdxlCallback, _Mapping]] = ..., wan_callback: _Optional[_Union[_wan_pb2.WanCallback, _Mapping]] = ..., chat_callback: _Optional[_Union[_chat_pb2.ChatCallback, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ..., charge: _Optional[int] = ..., last_sequence: _Optional[int] = ..., retry_of: _Optional[str] = ..., webhook: _Optional[_Union[WebhookDelivery, _Mapping]] = ..., original_prompt: _Optional[str] = ..., policy_version: _Optional[str] = ...) -> None: ...
+    content_mode: ContentMode
+    def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., user_id: _Optional[str] = ..., status: _Optional[_Union[_job_pb2.JobStatus, str]] = ..., queue_position: _Optional[int] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., priority: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sdxl: _Optional[_Union[_sdxl_pb2.SdxlJob, _Mapping]] = ..., wan: _Optional[_Union[_wan_pb2.WanJob, _Mapping]] = ..., chat: _Optional[_Union[_chat_pb2.ChatRequest, _Mapping]] = ..., decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., sdxl_callback: _Optional[_Union[_sdxl_pb2.SdxlCallback, _Mapping]] = ..., wan_callback: _Optional[_Union[_wan_pb2.WanCallback, _Mapping]] = ..., chat_callback: _Optional[_Union[_chat_pb2.ChatCallback, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ..., charge: _Optional[int] = ..., last_sequence: _Optional[int] = ..., retry_of: _Optional[str] = ..., webhook: _Optional[_Union[WebhookDelivery, _Mapping]] = ..., original_prompt: _Optional[str] = ..., policy_version: _Optional[str] = ..., content_mode: _Optional[_Union[ContentMode, str]] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("number", "worker_id", "started", "ended", "error")

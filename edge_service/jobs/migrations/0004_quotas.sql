@@ -66,9 +66,8 @@ CREATE FUNCTION end_of(_period text) RETURNS timestamptz LANGUAGE sql STABLE AS 
 $$;
 
 -- What an owner has used of each limit that counts over time, and of storage.
-CREATE FUNCTION used_by(
-    _owner text, _period text, OUT requests integer, OUT jobs integer, OUT credits bigint, OUT bytes bigint
-) LANGUAGE sql STABLE AS $$
+CREATE FUNCTION used_by(_owner text, _period text)
+RETURNS TABLE (requests integer, jobs integer, credits bigint, bytes bigint) LANGUAGE sql STABLE AS $$
     SELECT coalesce(max(requests) FILTER (WHERE minute >= date_trunc('minute', now())), 0),
         coalesce(max(jobs) FILTER (WHERE day = today), 0),
         coalesce(sum(credits), 0)::bigint,
@@ -104,13 +103,15 @@ BEGIN
 END $$;
 
 -- A transaction that began in the last minute and waited counts in the newest: no minute is counted twice.
-CREATE FUNCTION count_use(_owner text, _requests integer, _jobs integer, _credits integer) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION count_use(_owner text, _requests integer, _jobs integer, _credits integer) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO usage AS kept (owner, day, minute, requests, jobs, credits)
         VALUES (_owner, (now() AT TIME ZONE 'UTC')::date, date_trunc('minute', now()), _requests, _jobs, _credits)
     ON CONFLICT (owner, day) DO UPDATE SET jobs = kept.jobs + excluded.jobs, credits = kept.credits + excluded.credits,
         requests = CASE WHEN kept.minute < excluded.minute THEN 0 ELSE kept.requests END + excluded.requests,
-        minute = greatest(kept.minute, excluded.minute)
-$$;
+        minute = greatest(kept.minute, excluded.minute);
+END $$;
 
 -- Counts a request that stores no job. Raises ATQ01 if there were too many in this minute.
 CREATE FUNCTION count_request(_owner text, _most integer) RETURNS void LANGUAGE plpgsql AS $$
@@ -207,13 +208,23 @@ BEGIN
     PERFORM count_use(_owner, CASE WHEN _quotas.requests_per_minute IS NULL THEN 0 ELSE 1 END, 1, _credits);
 END $$;
 
--- Whether the owner of a line has fewer jobs running than they may. What a lost replica leased counts until another one
--- has taken it over: it may still run.
-CREATE FUNCTION may_start(_owner text, _worker_type text, _priority integer) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT most_running IS NULL OR most_running > (
-        SELECT count(*) FROM jobs WHERE owner = _owner AND lease_expires IS NOT NULL AND NOT interactive)
-    FROM shares WHERE owner = _owner AND worker_type = _worker_type AND priority = _priority
+-- What replicas of the version before call until they are replaced: it counts, and refuses no quota.
+CREATE FUNCTION submit_job(
+    text, text, text, text, boolean, bytea, bytea, double precision, integer, text, double precision, double precision,
+    integer, text[], integer, text, boolean, text, text, bytea, bytea, integer, integer, integer
+) RETURNS SETOF jobs LANGUAGE sql AS $$
+    SELECT * FROM submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+        $21, $22, $23, $24, ROW(NULL, NULL, NULL, NULL, 'day', NULL)::quotas)
 $$;
+
+-- Whether the owner of a line has fewer jobs running than they may. What a lost replica leased counts until another one
+-- has taken it over: it may still run. In plpgsql, for that keeps its plan.
+CREATE FUNCTION may_start(_owner text, _worker_type text, _priority integer) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT most_running IS NULL OR most_running > (
+        SELECT count(*) FROM jobs WHERE owner = _owner AND lease_expires IS NOT NULL AND NOT interactive)
+    FROM shares WHERE owner = _owner AND worker_type = _worker_type AND priority = _priority);
+END $$;
 
 -- Leases up to `_count` queued jobs for a worker: of the lines of the highest level the one that was given the least, or
 -- of equals one that was not served since it came, and of it the oldest job that is due.

@@ -423,6 +423,15 @@ async def test_use_is_what_ledger_jobs_and_assets_say_and_never_negative(replica
     assert now.requests <= 48
 
 
+async def test_a_replica_of_the_version_before_still_stores_jobs_and_they_are_counted(jobs: Jobs):
+    values = ["old_job", "ann", "sdxl_image_fast", "sdxl", False, b"", b"", 60.0, 0, "kind", 1.0, 1.0, 0, [], 3, None,
+              False, None, "", b"", b"", 9, 9, 9]  # fmt: skip
+    [row] = await jobs.execute(f"SELECT id FROM submit_job({', '.join(['%s'] * 24)})", *values)
+    assert (row["id"], (await usage(jobs)).credits, (await usage(jobs)).jobs) == ("old_job", 3, 1)
+    await jobs.store.cancel("ann", "old_job")
+    assert (await usage(jobs)).credits == 0
+
+
 async def test_what_was_there_before_quotas_is_counted(jobs: Jobs):
     """The migration fills its tables from the ledger and the assets: the same statements give the same again."""
     await made(jobs)

@@ -3,10 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from edge_service.intake.templates import Enhancement, Template
+from edge_service.intake.templates import RUN, Enhancement, Template, repeats
 
-# So many words in a row of the template are no accident.
-RUN = 6
 # Hiragana, katakana, Chinese characters: written without spaces between words.
 UNSPACED = "\u3040-\u30ff\u3400-\u9fff"
 
@@ -25,6 +23,8 @@ def problem(answer: str, prompt: str, template: Template, table: Enhancement) ->
         return "the answer was a refusal"
     if _begins(answer, prompt, table.talk):
         return "the answer was talk about the prompt"
+    if repeats(answer) is not None:
+        return "the answer repeated itself"
     if _runs(answer) & _runs(template.text) - _runs(prompt):
         return "the answer was the template"
     return None

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any, cast
 
 import grpc
 
@@ -12,6 +14,9 @@ from shared.errors import AtelierError, EngineFailed, NoFreeSlot, NoWorker, Work
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.validation_schemas import enum_word
 
+# What a model said so far -> whether that is all that is wanted of it.
+Enough = Callable[[str], bool]
+
 
 class ChatWorkers:
     """Asks at most a share of the chat slots at once, counted by each replica of the edge for itself."""
@@ -20,16 +25,16 @@ class ChatWorkers:
         self._fleet = fleet
         self._asking = self._waiting = 0
 
-    async def ask(self, owner: str, request: chat_pb2.ChatRequest) -> chat_pb2.ChatCallback:
+    async def ask(self, owner: str, request: chat_pb2.ChatRequest, enough: Enough) -> chat_pb2.ChatCallback:
         """The answer of the first worker that is free for it; ends whenever the caller stops waiting.
 
         Raises NoWorker if none has the model, NoFreeSlot if too many wait, or what went wrong at the worker."""
         table = enhancement()
-        worker = await self._free(enum_word("ChatModel", chat_pb2.ChatModel.Name(request.model)), table)
+        worker = await self._free(_model(request), table)
         self._asking += 1
         try:
             with worker.occupied():
-                return await _answer(worker, owner, request, table.seconds)
+                return await _Question(worker, owner, request).answer(enough, table.seconds)
         finally:
             self._asking -= 1
             self._fleet.notify()  # others may wait for this place
@@ -57,23 +62,57 @@ class ChatWorkers:
         return self._fleet.choose("chat", [model]) if self._asking < most else None
 
 
-async def _answer(worker: Worker, owner: str, request: chat_pb2.ChatRequest, seconds: float) -> chat_pb2.ChatCallback:
-    job_id = new_job_id("chat", "enhance", time.time())
-    call = worker.generate(chat_pb2.GenerateRequest(job_id=job_id, user_id=owner, request=request), timeout=seconds)
-    try:
-        async for event in call:
-            if event.HasField("callback"):
-                worker.succeeded()
-                callback: chat_pb2.ChatCallback = event.callback
-                return callback
-        failure: AtelierError = EngineFailed("the worker ended its stream without a result")
-    except grpc.aio.AioRpcError as error:
-        failure = from_rpc_error(error)
-    except asyncio.CancelledError:
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise  # not the call was cancelled, but whoever waits for it
-        failure = WorkerLost("the connection to the worker was closed while it answered")
-    finally:
-        call.cancel()
-    worker.failed(failure, owner)
-    raise failure
+class _Question:
+    """One question to one worker."""
+
+    def __init__(self, worker: Worker, owner: str, request: chat_pb2.ChatRequest) -> None:
+        self._worker, self._owner = worker, owner
+        job_id = new_job_id("chat", "enhance", time.time())
+        self._message = chat_pb2.GenerateRequest(job_id=job_id, user_id=owner, request=request)
+        self._began = time.monotonic()
+
+    async def answer(self, enough: Enough, seconds: float) -> chat_pb2.ChatCallback:
+        """Ends the worker's call when the answer is complete, or enough of it is there."""
+        call = self._worker.generate(self._message, timeout=seconds)
+        try:
+            callback = await self._read(call, enough)
+            self._worker.succeeded()
+            return callback
+        except AtelierError as error:
+            self._worker.failed(error, self._owner)
+            raise
+        finally:
+            call.cancel()
+
+    async def _read(self, call: Any, enough: Enough) -> chat_pb2.ChatCallback:
+        said = ""
+        try:
+            async for event in call:
+                said += event.delta.text
+                if event.HasField("callback"):
+                    return cast(chat_pb2.ChatCallback, event.callback)
+                if enough(said):
+                    return self._so_far(said)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from None
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise  # not the call was cancelled, but whoever waits for it
+            raise WorkerLost("the connection to the worker was closed while it answered") from None
+        raise EngineFailed("the worker ended its stream without a result")
+
+    def _so_far(self, said: str) -> chat_pb2.ChatCallback:
+        """What the worker's own callback would say, had it ended here."""
+        known, model = self._worker.description, _model(self._message.request)
+        names = [found.real_name for found in known.models if found.name == model] if known else []
+        metadata = chat_pb2.ChatAssetMetadata(model_name=names[0] if names else model)
+        return chat_pb2.ChatCallback(
+            job_id=self._message.job_id,
+            worker_id=known.worker_id if known else "",
+            assets=[chat_pb2.ChatAsset(content=said, metadata=metadata)],
+            metadata=chat_pb2.ChatCallbackMetadata(processing_time=time.monotonic() - self._began),
+        )
+
+
+def _model(request: chat_pb2.ChatRequest) -> str:
+    return enum_word("ChatModel", chat_pb2.ChatModel.Name(request.model))

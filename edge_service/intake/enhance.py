@@ -16,7 +16,7 @@ from functools import partial
 
 from edge_service.fleet import Fleet
 from edge_service.intake.answers import problem
-from edge_service.intake.asking import ChatWorkers
+from edge_service.intake.asking import ChatWorkers, Enough
 from edge_service.intake.budgets import Count, counter
 from edge_service.intake.job_types import JobType
 from edge_service.intake.templates import MODELS, Enhancement, Template, enhancement, mode_word
@@ -27,8 +27,8 @@ from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 
-# A question for a chat model -> its answer. Raises AtelierError.
-Ask = Callable[[chat_pb2.ChatRequest], Awaitable[chat_pb2.ChatCallback]]
+# A question for a chat model, and whether what it said so far is enough -> its answer. Raises AtelierError.
+Ask = Callable[[chat_pb2.ChatRequest, Enough], Awaitable[chat_pb2.ChatCallback]]
 # Texts by field. Raises AtelierError for what a rule refuses.
 Check = Callable[[Mapping[str, str]], object]
 
@@ -81,7 +81,7 @@ async def enhance(
         if template is None:
             raise _Failed(f"there is no template of {model} for {type_name} in content mode {mode_word(mode)}")
         request = _request(template, prompt, model, mode, table)
-        callback = await _asked(ask, request, min(table.seconds, seconds_left - RESERVE_SECONDS))
+        callback = await _asked(ask, request, template, min(table.seconds, seconds_left - RESERVE_SECONDS))
         better = _better(callback, template, prompt, table)
         _passes(check, better)
         await _fits(count, better)
@@ -106,12 +106,12 @@ def _request(
     )
 
 
-async def _asked(ask: Ask, request: chat_pb2.ChatRequest, seconds: float) -> chat_pb2.ChatCallback:
+async def _asked(ask: Ask, request: chat_pb2.ChatRequest, template: Template, seconds: float) -> chat_pb2.ChatCallback:
     if seconds <= 0:
         raise _Failed("the caller waits too short a time for it")
     try:
         async with asyncio.timeout(seconds):
-            return await ask(request)
+            return await ask(request, template.enough)
     except TimeoutError:
         raise _Failed(f"there was no answer within {seconds:.1f} s") from None
     except AtelierError as error:
@@ -121,8 +121,8 @@ async def _asked(ask: Ask, request: chat_pb2.ChatRequest, seconds: float) -> cha
 def _better(callback: chat_pb2.ChatCallback, template: Template, prompt: str, table: Enhancement) -> str:
     """The better prompt in an answer."""
     asset = callback.assets[0] if callback.assets else chat_pb2.ChatAsset()
-    stopped = asset.metadata.finish_reason != chat_pb2.CHAT_FINISH_REASON_LENGTH
-    if not template.complete(asset.content, stopped):
+    cut_off = asset.metadata.finish_reason == chat_pb2.CHAT_FINISH_REASON_LENGTH
+    if cut_off and not template.enough(asset.content):
         raise _Failed(f"the answer did not end within {table.max_tokens} tokens")
     answer = template.answer(asset.content)
     if found := problem(answer, prompt, template, table):

@@ -18,6 +18,8 @@ ChatModel = Literal["qwen_instruct", "qwen_base"]
 # Which chat model improves the prompts of which worker, as the specification has it.
 MODELS: dict[str, ChatModel] = {"sdxl": "qwen_instruct", "wan": "qwen_base"}
 SLOT = "{prompt}"
+# So many words in a row come twice by no accident.
+RUN = 6
 
 
 def mode_word(mode: edge_pb2.ContentMode) -> Mode:
@@ -61,13 +63,15 @@ class Instruction(Strict):
         quoted = re.fullmatch(r'["\u201c]([^"\u201c\u201d]*)["\u201d]', said.strip())
         return quoted[1].strip() if quoted else said.strip()
 
-    def complete(self, said: str, stopped: bool) -> bool:
-        """Whether that is all of it; `stopped` tells whether the model ended it by itself."""
-        return stopped
+    def enough(self, said: str) -> bool:
+        """Whether what was said so far is all that is wanted: only the model knows."""
+        return False
 
 
 class Continuation(Strict):
-    """For a model that continues text: the rest of the line, at whose beginning the text ends, is the new prompt."""
+    """For a model that continues text: what it goes on with is the new prompt, to the end of the line at the longest.
+
+    Such a model does not stop by itself, and a small one turns in circles: what it repeats is no part of the prompt."""
 
     text: Annotated[WithSlot, AfterValidator(_goes_on)]
 
@@ -77,15 +81,31 @@ class Continuation(Strict):
         return [_message(chat_pb2.CHAT_ROLE_USER, text)]
 
     def answer(self, said: str) -> str:
-        """The new prompt in what the model said: it goes on with more of the same, which is nobody's."""
-        return said.strip().partition("\n")[0].strip()
+        """The new prompt in what the model said."""
+        line = said.strip().partition("\n")[0]
+        if (start := repeats(line)) is None:
+            return line
+        ends = [end.start() for end in re.finditer(r"[,.;]", line[:start])]
+        return line[: ends[-1]] if ends else ""
 
-    def complete(self, said: str, stopped: bool) -> bool:
-        """Whether the line has ended; `stopped` tells whether the model ended it by itself."""
-        return stopped or "\n" in said.strip()
+    def enough(self, said: str) -> bool:
+        """Whether what was said so far is all that is wanted: the line has ended, or it repeats itself."""
+        return "\n" in said.lstrip() or repeats(said) is not None
 
 
 Template = Instruction | Continuation
+
+
+def repeats(text: str) -> int | None:
+    """Where a text begins to say again what it has said, a run of words at the least; None if it does not."""
+    words = list(re.finditer(r"\w+", text.lower()))
+    seen: set[tuple[str, ...]] = set()
+    for place in range(len(words) - RUN + 1):
+        run = tuple(word[0] for word in words[place : place + RUN])
+        if run in seen:
+            return words[place].start()
+        seen.add(run)
+    return None
 
 
 def _message(role: chat_pb2.ChatRole, content: str) -> chat_pb2.ChatMessage:

@@ -84,6 +84,8 @@ async def test_an_empty_message_is_answered_or_refused_by_type(channel, name):
         ({"sdxl": JOB | {"config": {"resolution": "big"}}}, "sdxl.config.resolution", "pattern"),
         ({"sdxl": JOB | {"id": "mine"}}, "job.id", "set by the edge"),
         ({"sdxl": JOB | {"user_id": "somebody"}}, "job.user_id", "set by the edge"),
+        ({"sdxl": JOB | {"enhancement_source": "qwen_base"}}, "job.enhancement_source", "set by the edge"),
+        ({"wan": WAN | {"enhancement_source": "none"}}, "job.enhancement_source", "set by the edge"),
         ({"wan": WAN | {"config": {"frames": 84}}}, "wan.config.frames", "83, got 84"),
         ({"wan": WAN | {"config": {"fps": 7}}}, "wan.config.fps", "must be 8 to 24, got 7"),
         ({"wan": WAN | {"type": "image_fast", "config": {"frames": 2}}}, "wan.config.frames", "exactly 1 frame"),

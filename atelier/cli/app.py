@@ -2,7 +2,7 @@
 
 import typer
 
-from atelier.cli import account, doctor, house, looking, making
+from atelier.cli import account, doctor, house, looking, making, policy
 
 app = typer.Typer(
     name="atelier",
@@ -29,3 +29,4 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(policy.app, name="policy")

@@ -3,6 +3,7 @@ can be chosen by name."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor
@@ -47,20 +48,22 @@ def catalog(
 
 def _entry(name: str, job_type: JobType, available: set[str], permitted: bool) -> edge_pb2.JobTypeEntry:
     defaults = dict(_leaves(job_type.values, ""))
-    fields = rules(cast(Descriptor, JOB_CLASSES[job_type.worker_type].DESCRIPTOR))
     return edge_pb2.JobTypeEntry(
         name=name,
         worker_type=job_type.worker_type,
         available=job_type.worker_type in available,
-        parameters=[_parameter(rule, defaults) for rule in fields if _is_asked(rule.field)],
+        parameters=[_parameter(rule, defaults) for rule in _asked(job_type.worker_type)],
         credits=job_type.credits,
         permitted=permitted,
         enhanced=job_type.enhanced,
     )
 
 
-def _is_asked(field: str) -> bool:
-    return field not in NOT_ASKED and field.partition(".")[0] not in EDGE_SETS
+@cache
+def _asked(worker_type: str) -> list[ValidationConfig]:
+    """The rules of all that a request may set."""
+    known = rules(cast(Descriptor, JOB_CLASSES[worker_type].DESCRIPTOR))
+    return [rule for rule in known if rule.field.partition(".")[0] not in (*EDGE_SETS, *NOT_ASKED)]
 
 
 def _parameter(rule: ValidationConfig, defaults: dict[str, Any]) -> edge_pb2.Parameter:

@@ -5,18 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from atelier.cli import options
+from atelier.cli.catalogue import drawn
 from atelier.cli.following import Following
 from atelier.cli.running import run
 from atelier.cli.screen import Screen, screen
 from atelier.cli.waiting import prospect
 from atelier.client import AsyncClient
 from atelier.results import Job
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 def jobs(
@@ -70,7 +67,7 @@ def cancel(job: options.JobId, edge: options.Edge = "", json: options.Json = Fal
 
 
 def catalog(edge: options.Edge = "", json: options.Json = False) -> None:
-    """List job types with their parameters, bounds and defaults, and the models that are connected.
+    """List what can be asked for: job types with their bounds and defaults, presets, aspect ratios, styles, models.
 
     Example: atelier catalog --json
     """
@@ -105,7 +102,7 @@ async def _cancel(edge: str, job_id: str, shown: Screen) -> None:
 async def _catalog(edge: str, shown: Screen) -> None:
     async with AsyncClient(edge) as client:
         found = await client.catalog()
-    shown.message(found, _drawn(found))
+    shown.message(found, drawn(found))
 
 
 def explained(job: edge_pb2.Job) -> str:
@@ -129,32 +126,3 @@ def _row(created: str, status: str, place: str, expected: str, job_id: str) -> s
 
 def _clock(job: Job) -> str:
     return job.message.created.ToDatetime(UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _drawn(catalog: edge_pb2.GetCatalogResponse) -> str:
-    console = Console(color_system=None)
-    with console.capture() as capture:
-        for entry in catalog.job_types:
-            console.print(_table(entry))
-        for model in catalog.models:
-            console.print(f"model {escape(model.name)}: {escape(model.real_name)} {', '.join(model.capabilities)}")
-    return capture.get().rstrip()
-
-
-def _table(entry: edge_pb2.JobTypeEntry) -> Table:
-    state = "ready" if entry.available else "no worker connected"
-    table = Table("parameter", "type", "default", "allowed", title=f"{entry.name} ({state})", title_justify="left")
-    for parameter in entry.parameters:
-        cells = (parameter.field, parameter.type, parameter.default, _allowed(parameter))
-        table.add_row(*(escape(cell) for cell in cells))
-    return table
-
-
-def _allowed(parameter: edge_pb2.Parameter) -> str:
-    if parameter.choices:
-        return " ".join(parameter.choices)
-    if parameter.HasField("minimum") and parameter.HasField("maximum"):
-        return f"{parameter.minimum:.10g} to {parameter.maximum:.10g}"
-    if parameter.HasField("maximum"):
-        return f"at most {parameter.maximum:.10g}"
-    return parameter.pattern

@@ -27,6 +27,10 @@ def image(
     negative_prompt: options.Negative = None,
     scheduler: Annotated[str | None, typer.Option(help="euler, euler_ancestral, ddim, dpmpp_2m or unipc.")] = None,
     clip_skip: Annotated[int | None, typer.Option(help="Last layers of the text encoder to skip, 0 to 4.")] = None,
+    preset: options.Preset = None,
+    aspect_ratio: options.AspectRatio = None,
+    quality: options.Quality = None,
+    style: options.Style = None,
     priority: options.Priority = None,
     webhook: options.Webhook = None,
     out: options.Out = Path("out"),
@@ -35,13 +39,15 @@ def image(
 ) -> None:
     """Make images. Ctrl-C leaves the job running and says how to come back to it.
 
-    Example: atelier image "a red fox in the snow" -n 3 --seed 7 --out pictures
+    Example: atelier image "a red fox in the snow" -n 3 --seed 7 --aspect-ratio 16:9 --out pictures
     """
     given = options.given(
         type=type, num_images=num_images, resolution=resolution, steps=steps, guidance_scale=guidance_scale,
         seed=seed, negative_prompt=negative_prompt, scheduler=scheduler, clip_skip=clip_skip,
     )  # fmt: skip
-    _make(lambda: requests.image(prompt, given), options.given(priority=priority, webhook=webhook), out, edge, json)
+    chosen = options.given(preset=preset, aspect_ratio=aspect_ratio, quality=quality, style=style)
+    common = chosen | options.given(priority=priority, webhook=webhook)
+    _make(lambda: requests.image(prompt, given), common, out, edge, json)
 
 
 def video(
@@ -58,6 +64,10 @@ def video(
     flow_shift: Annotated[float | None, typer.Option(help="Shift of the noise schedule, 0.1 to 20.0.")] = None,
     seed: options.Seed = None,
     negative_prompt: options.Negative = None,
+    preset: options.Preset = None,
+    aspect_ratio: options.AspectRatio = None,
+    quality: options.Quality = None,
+    style: options.Style = None,
     priority: options.Priority = None,
     webhook: options.Webhook = None,
     out: options.Out = Path("out"),
@@ -72,7 +82,9 @@ def video(
         type=type, width=width, height=height, frames=frames, fps=fps, steps=steps, guidance_scale=guidance_scale,
         flow_shift=flow_shift, seed=seed, negative_prompt=negative_prompt,
     )  # fmt: skip
-    _make(lambda: requests.video(prompt, given), options.given(priority=priority, webhook=webhook), out, edge, json)
+    chosen = options.given(preset=preset, aspect_ratio=aspect_ratio, quality=quality, style=style)
+    common = chosen | options.given(priority=priority, webhook=webhook)
+    _make(lambda: requests.video(prompt, given), common, out, edge, json)
 
 
 def submit(

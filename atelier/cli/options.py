@@ -15,6 +15,10 @@ Steps = Annotated[int | None, typer.Option(help="Denoising steps. Default: as th
 Guidance = Annotated[float | None, typer.Option(help="How closely to follow the prompt, 1.0 to 20.0.")]
 Negative = Annotated[str | None, typer.Option(help="What not to show.")]
 
+Preset = Annotated[str | None, typer.Option(help="Name of a preset, which fills what you leave out.")]
+AspectRatio = Annotated[str | None, typer.Option(help="Shape of the picture, such as 16:9, in place of its size.")]
+Quality = Annotated[str | None, typer.Option(help="Name of a quality, whose words are added to the prompt.")]
+Style = Annotated[str | None, typer.Option(help="Name of a style, whose words are added to the prompt.")]
 Priority = Annotated[
     int | None, typer.Option(help="-10 to 10, within what your tier allows; the higher goes first. Default: 0.")
 ]

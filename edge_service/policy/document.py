@@ -13,6 +13,8 @@ from edge_service.policy.mistakes import Steps, dotted
 
 # Anchors make large values of small files. Beyond so many nodes nobody meant it.
 MAX_NODES = 100_000
+# The C library composes nodes by recursion without a limit of its own: a deep file would end the process.
+MAX_DEPTH = 50
 TEXT, MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -49,8 +51,6 @@ class Document:
             self.found.append(Found(Place(line, 1), "", "is not UTF-8"))
         except yaml.YAMLError as error:
             self.found.append(_syntax(error))
-        except RecursionError:
-            self.found.append(Found(START, "", "is nested too deeply"))
 
     def place(self, steps: Steps) -> Place:
         """Where the value stands; of a mapping or list, its key; of what is missing, that of what lacks it."""
@@ -62,6 +62,7 @@ class Document:
         return _start(node) if isinstance(node, yaml.ScalarNode) else place
 
     def _read(self, text: str) -> None:
+        _refuse_depth(text)
         loader = Loader(text)
         try:
             self._root = loader.get_single_node()
@@ -94,6 +95,15 @@ def _syntax(error: yaml.YAMLError) -> Found:
     context = getattr(error, "context", None)
     text = ", ".join(filter(None, (context, problem))) or "has a character that YAML does not allow"
     return Found(place, "", f"is not valid YAML: {text}")
+
+
+def _refuse_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            problem = f"nested more than {MAX_DEPTH} deep"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def _measure(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -52,10 +52,10 @@ def gather(folder: str = "") -> Gathered:
         for file in _read(Path(folder)) if folder and folder != BUILT_IN_WORD else ():
             files[file.name] = file
             if len(file.content) > MAX_BYTES:
-                mistakes.append(Mistake(file.path, 1, 1, "", f"must have at most {MAX_BYTES} bytes"))
+                mistakes.append(Mistake(file.path, 0, 0, "", f"must have at most {MAX_BYTES} bytes"))
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
-        mistakes.append(Mistake(str(error.filename or folder), 1, 1, "", reason))
+        mistakes.append(Mistake(str(error.filename or folder), 0, 0, "", reason))
     return Gathered(files, tuple(mistakes))
 
 

@@ -9,7 +9,7 @@ Steps = tuple[str | int, ...]
 
 @dataclass(frozen=True, order=True)
 class Mistake:
-    """One thing that is wrong. Lines and columns count from 1, as editors do."""
+    """One thing that is wrong. Lines and columns count from 1, as editors do; 0 is for a file or folder as a whole."""
 
     file: str
     line: int
@@ -18,7 +18,8 @@ class Mistake:
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.path}{': ' if self.path else ''}{self.problem}"
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return ": ".join(filter(None, (place, self.path, self.problem)))
 
 
 class PolicyRefused(Exception):

@@ -65,4 +65,4 @@ def _strangers(gathered: Gathered) -> Iterator[Mistake]:
     for name, file in gathered.files.items():
         if name not in SCHEMAS:
             known = ", ".join(f"{known}.yaml" for known in SCHEMAS)
-            yield Mistake(file.path, 1, 1, "", f"is no file of policy; known: {known}")
+            yield Mistake(file.path, 0, 0, "", f"is no file of policy; known: {known}")

@@ -28,7 +28,10 @@ class AsyncClient:
     """
 
     def __init__(self, address: str = "", token: str = "") -> None:
-        """`address` is host:port. Defaults: ATELIER_EDGE and ATELIER_TOKEN, else what `atelier up` left behind."""
+        """`address` is host:port or https://host:port; `token` is a token or an API key.
+
+        Defaults: ATELIER_EDGE and ATELIER_TOKEN, else what `atelier up` left behind.
+        """
         self._connection = connection.find(address, token)
         self._channel = self._connection.channel()
         self._jobs = edge_pb2_grpc.JobServiceStub(self._channel)

@@ -10,6 +10,7 @@ import grpc
 from atelier.errors import Unauthenticated
 
 DEFAULT_EDGE = "127.0.0.1:50051"
+TLS, TLS_PORT = "https://", 443
 # Only UNAVAILABLE says that nothing was done, and only that is tried again.
 RETRIES = {
     "methodConfig": [
@@ -47,8 +48,12 @@ class Connection:
     token: str
 
     def channel(self) -> grpc.aio.Channel:
-        """A new channel to the edge; it connects at the first call."""
-        return grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        """A new channel to the edge; it connects at the first call. Over TLS where the address begins with https://."""
+        if not self.address.startswith(TLS):
+            return grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        authorities = os.environ.get("ATELIER_EDGE_CA", "")
+        credentials = grpc.ssl_channel_credentials(Path(authorities).read_bytes() if authorities else None)
+        return grpc.aio.secure_channel(_with_port(self.address.removeprefix(TLS)), credentials, options=OPTIONS)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -83,6 +88,11 @@ def running_addresses(data: Path) -> dict[str, str]:
     """What listens where, as `atelier up` wrote it; empty if it does not run on this data folder."""
     text = _read(addresses_file(data))
     return dict(json.loads(text)) if text else {}
+
+
+def _with_port(address: str) -> str:
+    address = address.rstrip("/")
+    return address if address.rpartition(":")[2].isdecimal() else f"{address}:{TLS_PORT}"
 
 
 def _read(path: Path) -> str:

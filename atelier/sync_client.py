@@ -63,7 +63,10 @@ class Client:
     """
 
     def __init__(self, address: str = "", token: str = "") -> None:
-        """`address` is host:port. Defaults: ATELIER_EDGE and ATELIER_TOKEN, else what `atelier up` left behind."""
+        """`address` is host:port or https://host:port; `token` is a token or an API key.
+
+        Defaults: ATELIER_EDGE and ATELIER_TOKEN, else what `atelier up` left behind.
+        """
         self._loop = BackgroundLoop()
         try:
             self._client = self._loop.call(lambda: AsyncClient(address, token))

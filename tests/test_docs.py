@@ -14,7 +14,7 @@ def test_the_reference_is_what_the_code_says(repository: Path, tmp_path: Path):
 
 def test_every_variable_the_pages_name_exists(repository: Path):
     known = set(re.findall(rf"`({PREFIX}[A-Z_]+)`", (repository / "docs" / "reference.md").read_text()))
-    launcher = {"ATELIER_CACHE", "ATELIER_EDGE"}  # read by the command line, not by a service
+    launcher = {"ATELIER_CACHE", "ATELIER_EDGE", "ATELIER_EDGE_CA"}  # read by the command line, not by a service
     pages = [repository / "README.md", *(repository / "docs").glob("*.md"), *(repository / "k8s").rglob("*.md")]
     for page in pages:
         named = set(re.findall(rf"{PREFIX}[A-Z][A-Z_]*[A-Z]", page.read_text()))

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-Edge = Annotated[str, typer.Option(help="Address of the edge, host:port. Default: ATELIER_EDGE, else the running one.")]
+Edge = Annotated[
+    str, typer.Option(help="The edge, host:port or https://host:port. Default: ATELIER_EDGE, else the running one.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line, for programs.")]
 Out = Annotated[Path, typer.Option(help="Folder to save what was made in.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, such as sdxl_image_high_1734567890_abc123.")]

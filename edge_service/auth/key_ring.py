@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, cast
 
-from edge_service.auth.key_secrets import digest, id_of
+from edge_service.auth.key_secrets import digest, id_of, is_of
 from edge_service.auth.keys import ApiKey, ApiKeys
 from edge_service.auth.principal import Principal
 from edge_service.auth.remembered import Remembered
@@ -63,11 +63,14 @@ class KeyRing:
         """
         if not self._house:
             raise DatabaseUnavailable("the edge is still starting")
-        key_id = id_of(secret, self._house)
-        if key_id is None or self._gone.get(key_id):
+        key_id = id_of(secret)
+        if key_id is None:
             raise Unauthenticated(NOT_KNOWN)
-        known = self._known.get(key_id)
-        return self._asked(key_id, secret) if known is None else self._holder(known, secret)
+        if known := self._known.get(key_id):
+            return self._holder(known, secret)
+        if self._gone.get(key_id) or not is_of(self._house, key_id):
+            raise Unauthenticated(NOT_KNOWN)
+        return self._asked(key_id, secret)
 
     async def _asked(self, key_id: str, secret: str) -> Principal:
         if key_id not in self._asking:

@@ -32,13 +32,16 @@ def mint(house: bytes) -> Minted:
     return Minted(key_id, f"{key_id}_{secrets.token_urlsafe(RANDOM_BYTES)}")
 
 
-def id_of(secret: str, house: bytes) -> str | None:
-    """The id of a secret that this house may have made; None if it cannot have."""
+def id_of(secret: str) -> str | None:
+    """The id of what looks like a secret; None for anything else."""
     found = SHAPE.fullmatch(secret)
-    if found is None:
-        return None
-    half, mac = found[1][len(PREFIX) :][:_HALF], found[1][-_HALF:]
-    return found[1] if hmac.compare_digest(mac, _mac(house, half)) else None
+    return found[1] if found else None
+
+
+def is_of(house: bytes, key_id: str) -> bool:
+    """Whether this house made a key of this id, whatever became of it."""
+    half, mac = key_id[len(PREFIX) :][:_HALF], key_id[-_HALF:]
+    return hmac.compare_digest(mac, _mac(house, half))
 
 
 def digest(secret: str) -> bytes:

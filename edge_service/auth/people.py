@@ -1,6 +1,6 @@
 """Everybody who may call, put together: the gate, and what it asks."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,5 +72,5 @@ def _jwt_tokens(config: EdgeConfig, keys: KeySet | None) -> JwtTokens | None:
     return JwtTokens(rules, keys)
 
 
-def _tier_names() -> frozenset[str]:
-    return frozenset(tiers().tiers)
+def _tier_names() -> Collection[str]:
+    return tiers().tiers

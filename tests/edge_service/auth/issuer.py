@@ -50,7 +50,7 @@ class LocalIssuer:
     """Serves its discovery document and whatever keys it has now."""
 
     def __init__(self, *keys: Key) -> None:
-        self.keys, self.asked, self.status, self.body = list(keys), 0, 200, b""
+        self.keys, self.asked, self.calls, self.status, self.body = list(keys), 0, 0, 200, b""
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -68,6 +68,7 @@ class LocalIssuer:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def answer(self, path: str) -> bytes:
+        self.calls += 1
         if path == "/.well-known/openid-configuration":
             return json.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/keys"}).encode()
         self.asked += 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_service.auth.key_secrets import digest, id_of, mint
+from edge_service.auth.key_secrets import PREFIX, digest, id_of, is_of, mint
 
 HOUSE = b"house" * 8
 
@@ -12,24 +12,25 @@ def test_a_key_names_its_id_and_no_two_are_alike():
     assert len({secret for _, secret in made}) == len({key_id for key_id, _ in made}) == 100
     for key_id, secret in made:
         assert secret.startswith(f"{key_id}_")
-        assert id_of(secret, HOUSE) == key_id
+        assert id_of(secret) == key_id
+        assert is_of(HOUSE, key_id)
         assert len(secret) - len(key_id) - 1 == 43  # 32 random bytes
         assert len(digest(secret)) == 32
 
 
 def test_a_key_of_another_house_is_none_here():
-    assert id_of(mint(b"another" * 5).secret, HOUSE) is None
+    assert not is_of(HOUSE, mint(b"another" * 5).id)
 
 
-@pytest.mark.parametrize("spoilt", ["", "atl_", "atl_a_b", "atl_" + "a" * 16 + "_" + "x" * 43])
-def test_a_guess_is_no_key(spoilt: str):
-    assert id_of(spoilt, HOUSE) is None
+@pytest.mark.parametrize("spoilt", ["", "atl_", "atl_a_b", "atl_" + "a" * 16 + "_" + "x" * 42, "ATL_" + "a" * 16])
+def test_what_has_another_shape_is_no_key(spoilt: str):
+    assert id_of(spoilt) is None
 
 
 def test_every_letter_of_the_id_counts():
     key_id, secret = mint(HOUSE)
-    for place in range(4, len(key_id)):
-        letter = "a" if secret[place] != "a" else "b"
-        assert id_of(secret[:place] + letter + secret[place + 1 :], HOUSE) is None
-    assert id_of(secret + "x", HOUSE) is None
-    assert id_of(secret + "\n", HOUSE) is None
+    for place in range(len(PREFIX), len(key_id)):
+        letter = "a" if key_id[place] != "a" else "b"
+        assert not is_of(HOUSE, key_id[:place] + letter + key_id[place + 1 :])
+    assert id_of(secret + "x") is None
+    assert id_of(secret + "\n") is None

@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast, overload
 
-from atelier import connection, requests
+from atelier import connection, requests, uploads
 from atelier.errors import StorageUnavailable, translated
 from atelier.events import Event
 from atelier.handles import ChatHandle, JobHandle
@@ -15,6 +16,8 @@ from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions,
 from atelier.results import Answer, Asset, File, Job
 from atelier.watching import follow
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
 
 MAX_PAGE = 100
@@ -60,11 +63,11 @@ class AsyncClient:
 
     def image(self, prompt: str, **options: Unpack[ImageOptions]) -> JobHandle:
         """Submits an image job at once. `async for` over the handle gives its events, `await` its files."""
-        return self._handle(self.submit(requests.image(prompt, options), **requests.of_submission(options)))
+        return self._handle(self.make(requests.image(prompt, options), **requests.of_submission(options)))
 
     def video(self, prompt: str, **options: Unpack[VideoOptions]) -> JobHandle:
         """Submits a video job, or with an image type a still. The handle is as that of `image`."""
-        return self._handle(self.submit(requests.video(prompt, options), **requests.of_submission(options)))
+        return self._handle(self.make(requests.video(prompt, options), **requests.of_submission(options)))
 
     @overload
     def chat(
@@ -90,6 +93,24 @@ class AsyncClient:
         Raises QueueFull if too many of your jobs wait, QuotaExceeded if a limit of your account is used up.
         """
         return Job((await self._call(self._jobs.SubmitJob, requests.submission(job, options))).job)
+
+    async def make(self, job: Submittable, **options: Unpack[SubmitOptions]) -> Job:
+        """Submits a job as `submit` does, once the references in it that are files of this machine are uploaded."""
+        if isinstance(job, sdxl_pb2.SdxlJob | wan_pb2.WanJob):
+            for part, field in requests.local_pictures(job):
+                setattr(part, field, await self.upload(getattr(part, field)))
+        return await self.submit(job, **options)
+
+    async def upload(self, file: str | PathLike[str]) -> str:
+        """Uploads a PNG, JPEG or WEBP picture as a reference, and returns its key. The same bytes are stored once.
+
+        Raises OSError if it cannot be read, InvalidRequest or ReferenceUnusable if it is no picture that is taken.
+        """
+        picture = await asyncio.to_thread(uploads.read, file)
+        opened = await self._call(self._assets.CreateUpload, picture.request)
+        if opened.url:
+            await uploads.send(opened.url, picture)
+        return str(opened.asset.key)
 
     def retry(self, job_id: str) -> JobHandle:
         """Submits an ended job again, as a new one with the same plan and so the same seeds; `retry_of` names the old.

@@ -3,9 +3,11 @@
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias, TypedDict, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 
 from atelier.errors import InvalidRequest, Violation
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -28,7 +30,8 @@ P = TypeVar("P", sdxl_pb2.SdxlJob, wan_pb2.WanJob)
 class SubmitOptions(TypedDict, total=False):
     """Options of every job: `preset`, `aspect_ratio`, `quality` and `style`, names of the catalogue; `priority` -10 to
     10, more goes first; `webhook`, the address that gets the result; `idempotency_key`, which makes a call that is repeated
-    within a day the same job. Default: a new one each time."""
+    within a day the same job (default: a new one each time); `reference_use`, for an image with a reference:
+    "exact_copy" or "modify"."""
 
     preset: str
     aspect_ratio: str
@@ -37,10 +40,14 @@ class SubmitOptions(TypedDict, total=False):
     priority: int
     webhook: str
     idempotency_key: str
+    reference_use: str
 
 
 class ImageOptions(SubmitOptions, total=False):
-    """Options of `client.image`. What is left out, the edge fills from the job type's preset."""
+    """Options of `client.image`. What is left out, the edge fills from the job type's preset.
+
+    `reference_image_url` is a file of this machine, which is uploaded, the key of an asset of yours, or a URL.
+    """
 
     type: str
     num_images: int
@@ -51,10 +58,17 @@ class ImageOptions(SubmitOptions, total=False):
     negative_prompt: str
     scheduler: str
     clip_skip: int
+    reference_image_url: str
+    reference_strength: float
+    reference_type: str
 
 
 class VideoOptions(SubmitOptions, total=False):
-    """Options of `client.video`. What is left out, the edge fills from the job type's preset."""
+    """Options of `client.video`. What is left out, the edge fills from the job type's preset.
+
+    `image`, `first_frame` and `last_frame` are files of this machine, which are uploaded, keys of assets of yours, or
+    URLs.
+    """
 
     type: str
     width: int
@@ -66,6 +80,11 @@ class VideoOptions(SubmitOptions, total=False):
     flow_shift: float
     seed: int
     negative_prompt: str
+    reference_mode: str
+    image: str
+    first_frame: str
+    last_frame: str
+    reference_strength: float
 
 
 class ChatOptions(TypedDict, total=False):
@@ -109,6 +128,22 @@ def submission(job: Submittable | Mapping[str, Any], options: SubmitOptions | No
     request.MergeFrom(from_spec_dict(edge_pb2.SubmitJobRequest, given))
     request.idempotency_key = request.idempotency_key or new_key()
     return request
+
+
+def local_pictures(job: Picture) -> list[tuple[Message, str]]:
+    """The fields of a job that name pictures on this machine, each with the message that has it.
+
+    A value is a file where one of that name is here; otherwise it is a key or a URL, for the edge to judge.
+    """
+    metadata: list[tuple[Message, str]] = [(job.metadata, "reference_image_url")]
+    frames: list[tuple[Message, str]] = []
+    if isinstance(job, wan_pb2.WanJob):
+        frames = [(job.config, field) for field in ("image", "first_frame", "last_frame")]
+    return [(part, field) for part, field in metadata + frames if _is_file(getattr(part, field))]
+
+
+def _is_file(value: str) -> bool:
+    return bool(value) and "://" not in value and Path(value).is_file()
 
 
 def of_submission(options: Mapping[str, Any]) -> SubmitOptions:

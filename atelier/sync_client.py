@@ -1,6 +1,7 @@
 """The ordinary client: the asynchronous one, driven from a background thread. Same names, same arguments."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
@@ -119,6 +120,17 @@ class Client:
         Raises QueueFull if too many of your jobs wait, QuotaExceeded if a limit of your account is used up.
         """
         return self._loop.run(self._client.submit(job, **options))
+
+    def make(self, job: Submittable, **options: Unpack[SubmitOptions]) -> Job:
+        """Submits a job as `submit` does, once the references in it that are files of this machine are uploaded."""
+        return self._loop.run(self._client.make(job, **options))
+
+    def upload(self, file: str | PathLike[str]) -> str:
+        """Uploads a PNG, JPEG or WEBP picture as a reference, and returns its key. The same bytes are stored once.
+
+        Raises OSError if it cannot be read, InvalidRequest or ReferenceUnusable if it is no picture that is taken.
+        """
+        return self._loop.run(self._client.upload(file))
 
     def retry(self, job_id: str) -> JobHandle:
         """Submits an ended job again, as a new one with the same plan and so the same seeds; `retry_of` names the old.

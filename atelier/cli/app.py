@@ -20,6 +20,7 @@ COMMANDS = (
     making.video,
     making.chat,
     making.submit,
+    making.upload,
     making.retry,
     looking.jobs,
     looking.watch,

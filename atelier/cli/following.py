@@ -1,6 +1,6 @@
 """Following one job from the command line: show its events, save what it made, let go of it on Ctrl-C."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from atelier.cli.running import INTERRUPTED
@@ -21,9 +21,18 @@ class Following:
 
     async def submit(self, build: Callable[[], Submittable], options: SubmitOptions, edge: str) -> None:
         """Submits the job that `build` returns and follows it to its end. Raises the AtelierError that ended it."""
+        await self._begin(AsyncClient.submit, build, options, edge)
+
+    async def make(self, build: Callable[[], Submittable], options: SubmitOptions, edge: str) -> None:
+        """As `submit`, after uploading what files of this machine the job names."""
+        await self._begin(AsyncClient.make, build, options, edge)
+
+    async def _begin(
+        self, submit: Callable[..., Awaitable[Job]], build: Callable[[], Submittable], options: SubmitOptions, edge: str
+    ) -> None:
         self._make_folder()
         async with AsyncClient(edge) as client:
-            self._job_id = (await client.submit(build(), **options)).id
+            self._job_id = (await submit(client, build(), **options)).id
             self._screen.say(f"job {self._job_id}", job_id=self._job_id)
             await self._follow(client, after=0)
 

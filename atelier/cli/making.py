@@ -1,9 +1,9 @@
-"""Commands that make something: image, video, submit, retry, chat."""
+"""Commands that make something: image, video, submit, upload, retry, chat."""
 
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -27,6 +27,19 @@ def image(
     negative_prompt: options.Negative = None,
     scheduler: Annotated[str | None, typer.Option(help="euler, euler_ancestral, ddim, dpmpp_2m or unipc.")] = None,
     clip_skip: Annotated[int | None, typer.Option(help="Last layers of the text encoder to skip, 0 to 4.")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar=options.FILE_OR_KEY_OR_URL,
+            help="Picture to start from: a file here, which is uploaded, the key of an asset of yours, or a URL.",
+        ),
+    ] = None,
+    reference_strength: options.Strength = None,
+    reference_type: Annotated[str | None, typer.Option(help="style, composition or character. Default: style.")] = None,
+    reference_use: Annotated[
+        Literal["copy", "modify"] | None,
+        typer.Option(help="copy: the same picture again. modify: the same picture with the prompt's change."),
+    ] = None,
     preset: options.Preset = None,
     aspect_ratio: options.AspectRatio = None,
     quality: options.Quality = None,
@@ -44,8 +57,10 @@ def image(
     given = options.given(
         type=type, num_images=num_images, resolution=resolution, steps=steps, guidance_scale=guidance_scale,
         seed=seed, negative_prompt=negative_prompt, scheduler=scheduler, clip_skip=clip_skip,
+        reference_image_url=reference, reference_strength=reference_strength, reference_type=reference_type,
     )  # fmt: skip
-    chosen = options.given(preset=preset, aspect_ratio=aspect_ratio, quality=quality, style=style)
+    use = "exact_copy" if reference_use == "copy" else reference_use
+    chosen = options.given(preset=preset, aspect_ratio=aspect_ratio, quality=quality, style=style, reference_use=use)
     common = chosen | options.given(priority=priority, webhook=webhook)
     _make(lambda: requests.image(prompt, given), common, out, edge, json)
 
@@ -62,6 +77,16 @@ def video(
     steps: options.Steps = None,
     guidance_scale: options.Guidance = None,
     flow_shift: Annotated[float | None, typer.Option(help="Shift of the noise schedule, 0.1 to 20.0.")] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar=options.FILE_OR_KEY_OR_URL, help="One picture for the whole video.")
+    ] = None,
+    first_frame: Annotated[
+        str | None, typer.Option(metavar=options.FILE_OR_KEY_OR_URL, help="Picture that the video begins with.")
+    ] = None,
+    last_frame: Annotated[
+        str | None, typer.Option(metavar=options.FILE_OR_KEY_OR_URL, help="Picture that the video ends with.")
+    ] = None,
+    reference_strength: options.Strength = None,
     seed: options.Seed = None,
     negative_prompt: options.Negative = None,
     preset: options.Preset = None,
@@ -80,7 +105,8 @@ def video(
     """
     given = options.given(
         type=type, width=width, height=height, frames=frames, fps=fps, steps=steps, guidance_scale=guidance_scale,
-        flow_shift=flow_shift, seed=seed, negative_prompt=negative_prompt,
+        flow_shift=flow_shift, seed=seed, negative_prompt=negative_prompt, image=image, first_frame=first_frame,
+        last_frame=last_frame, reference_strength=reference_strength,
     )  # fmt: skip
     chosen = options.given(preset=preset, aspect_ratio=aspect_ratio, quality=quality, style=style)
     common = chosen | options.given(priority=priority, webhook=webhook)
@@ -101,7 +127,23 @@ def submit(
 
     Example: echo '{"type": "sdxl_image_fast", "prompt": "a red fox"}' | atelier submit -
     """
-    _make(lambda: requests.from_text(_read(file)), options.given(priority=priority, webhook=webhook), out, edge, json)
+    given, shown = options.given(priority=priority, webhook=webhook), screen(json)
+    following = Following(shown, out)
+    submission = cast(SubmitOptions, given)
+    run(following.submit(lambda: requests.from_text(_read(file)), submission, edge), shown, following.let_go)
+
+
+def upload(
+    file: Annotated[Path, typer.Argument(help="A PNG, JPEG or WEBP picture, at most 32 MiB and 40 megapixels.")],
+    edge: options.Edge = "",
+    json: options.Json = False,
+) -> None:
+    """Upload a reference picture and print its key, which --reference and --first-frame take.
+
+    Example: atelier upload cat.jpg
+    """
+    shown = screen(json)
+    run(_upload(edge, file, shown), shown)
 
 
 def retry(
@@ -144,7 +186,13 @@ def chat(
 def _make(build: Callable[[], Submittable], given: Mapping[str, object], out: Path, edge: str, as_json: bool) -> None:
     shown = screen(as_json)
     following = Following(shown, out)
-    run(following.submit(build, cast(SubmitOptions, given), edge), shown, following.let_go)
+    run(following.make(build, cast(SubmitOptions, given), edge), shown, following.let_go)
+
+
+async def _upload(edge: str, file: Path, shown: Screen) -> None:
+    async with AsyncClient(edge) as client:
+        key = await client.upload(file)
+    shown.say(key, key=key)
 
 
 async def _answer(edge: str, turns: Messages, given: ChatOptions, shown: Screen) -> None:

@@ -28,6 +28,9 @@ Webhook = Annotated[
     str | None, typer.Option(metavar="URL", help="Address that is sent the result, signed, when the job ends.")
 ]
 
+Strength = Annotated[float | None, typer.Option(help="How much of the reference is kept, 0.0 to 1.0. Default: 0.5.")]
+FILE_OR_KEY_OR_URL = "FILE_OR_KEY_OR_URL"
+
 
 def given(**options: object) -> dict[str, object]:
     """The options that were given: what is left out, the edge fills."""

@@ -87,9 +87,8 @@ def _in_colour(picture: Image.Image) -> Image.Image:
     """The picture as RGB, RGBA or CMYK, whatever it was: grey of 16 bits would else be cut off, not scaled."""
     if picture.mode in DEEP_GREYS:
         return picture.point(lambda value: value * (1 / 257), "F").convert("L").convert("RGB")
-    if picture.mode in ("RGB", "RGBA", "CMYK"):
-        return picture
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    wanted = "RGBA" if picture.has_transparency_data else "RGB"
+    return picture if picture.mode in (wanted, "CMYK") else picture.convert(wanted)
 
 
 def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:

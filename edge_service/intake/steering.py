@@ -258,8 +258,10 @@ def _set(message: Message, path: str, field: str, value: float, why: str, decisi
 
 
 def _set_mode(job: wan_pb2.WanJob, mode: int, why: str, decisions: list[edge_pb2.Decision]) -> None:
+    decision = edge_pb2.Decision(field="config.reference_mode", to=_mode_word(mode), why=why)
+    setattr(decision, "from", _mode_word(job.config.reference_mode) if job.config.reference_mode else "")
+    decisions.append(decision)
     job.config.reference_mode = mode  # type: ignore[assignment]
-    decisions.append(edge_pb2.Decision(field="config.reference_mode", to=_mode_word(mode), why=why))
 
 
 def _mode_word(mode: int) -> str:

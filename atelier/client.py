@@ -82,7 +82,7 @@ class AsyncClient:
 
         With `stream=True`, `async for` gives the pieces of its text as they are made.
         """
-        request = edge_pb2.ChatRequest(request=requests.chat(messages, options))
+        request = requests.turn(messages, options)
         call = self._chats.Chat(request, metadata=self._connection.metadata)
         handle = ChatHandle(call, self.address)
         return handle if stream else handle.result()

@@ -29,9 +29,9 @@ P = TypeVar("P", sdxl_pb2.SdxlJob, wan_pb2.WanJob)
 
 class SubmitOptions(TypedDict, total=False):
     """Options of every job: `preset`, `aspect_ratio`, `quality` and `style`, names of the catalogue; `priority` -10 to
-    10, more goes first; `webhook`, the address that gets the result; `idempotency_key`, which makes a call that is repeated
-    within a day the same job (default: a new one each time); `reference_use`, for an image with a reference:
-    "exact_copy" or "modify"."""
+    10, more goes first; `webhook`, the address that gets the result; `idempotency_key`, which makes a call that is
+    repeated within a day the same job (default: a new one each time); `reference_use`, for an image with a reference:
+    "exact_copy" or "modify"; `enhancement`, "on" or "off" for the prompt; `content_mode`, "sfw" or "nsfw"."""
 
     preset: str
     aspect_ratio: str
@@ -41,6 +41,8 @@ class SubmitOptions(TypedDict, total=False):
     webhook: str
     idempotency_key: str
     reference_use: str
+    enhancement: str
+    content_mode: str
 
 
 class ImageOptions(SubmitOptions, total=False):
@@ -88,7 +90,11 @@ class VideoOptions(SubmitOptions, total=False):
 
 
 class ChatOptions(TypedDict, total=False):
-    """Options of `client.chat`. What is left out, the edge fills."""
+    """Options of `client.chat`. What is left out, the edge fills. `context` is a name of the catalogue, whose system
+    prompt begins the conversation; `content_mode` is "sfw" or "nsfw"."""
+
+    context: str
+    content_mode: str
 
     max_tokens: int
     temperature: float
@@ -111,6 +117,14 @@ def chat(messages: Messages, options: Mapping[str, Any]) -> chat_pb2.ChatRequest
     """A chat request from a text, which is what the user says, or from {"role": ..., "content": ...} objects."""
     turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else [dict(turn) for turn in messages]
     return from_spec_dict(chat_pb2.ChatRequest, {"messages": turns, **options})
+
+
+def turn(messages: Messages, options: Mapping[str, Any]) -> edge_pb2.ChatRequest:
+    """An interactive turn. Raises InvalidRequest for a value of the wrong kind, or an unknown option."""
+    own = {name: value for name, value in options.items() if name not in ("context", "content_mode")}
+    asked = from_spec_dict(edge_pb2.ChatRequest, {name: options[name] for name in options if name not in own})
+    asked.request.CopyFrom(chat(messages, own))
+    return asked
 
 
 def submission(job: Submittable | Mapping[str, Any], options: SubmitOptions | None = None) -> edge_pb2.SubmitJobRequest:

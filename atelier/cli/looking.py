@@ -14,6 +14,7 @@ from atelier.cli.screen import Screen, screen
 from atelier.cli.waiting import prospect
 from atelier.client import AsyncClient
 from atelier.results import Job
+from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 def jobs(

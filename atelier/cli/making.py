@@ -44,6 +44,8 @@ def image(
     aspect_ratio: options.AspectRatio = None,
     quality: options.Quality = None,
     style: options.Style = None,
+    enhance: options.Enhance = None,
+    content_mode: options.ContentMode = None,
     priority: options.Priority = None,
     webhook: options.Webhook = None,
     out: options.Out = Path("out"),
@@ -61,7 +63,9 @@ def image(
     )  # fmt: skip
     use = "exact_copy" if reference_use == "copy" else reference_use
     chosen = options.given(preset=preset, aspect_ratio=aspect_ratio, quality=quality, style=style, reference_use=use)
-    common = chosen | options.given(priority=priority, webhook=webhook)
+    common = chosen | options.given(
+        priority=priority, webhook=webhook, enhancement=options.enhancement(enhance), content_mode=content_mode
+    )
     _make(lambda: requests.image(prompt, given), common, out, edge, json)
 
 
@@ -93,6 +97,8 @@ def video(
     aspect_ratio: options.AspectRatio = None,
     quality: options.Quality = None,
     style: options.Style = None,
+    enhance: options.Enhance = None,
+    content_mode: options.ContentMode = None,
     priority: options.Priority = None,
     webhook: options.Webhook = None,
     out: options.Out = Path("out"),
@@ -109,7 +115,9 @@ def video(
         last_frame=last_frame, reference_strength=reference_strength,
     )  # fmt: skip
     chosen = options.given(preset=preset, aspect_ratio=aspect_ratio, quality=quality, style=style)
-    common = chosen | options.given(priority=priority, webhook=webhook)
+    common = chosen | options.given(
+        priority=priority, webhook=webhook, enhancement=options.enhancement(enhance), content_mode=content_mode
+    )
     _make(lambda: requests.video(prompt, given), common, out, edge, json)
 
 
@@ -167,6 +175,8 @@ def chat(
     temperature: Annotated[float | None, typer.Option(help="0.0 to 2.0; 0.0 is always the same answer.")] = None,
     top_p: Annotated[float | None, typer.Option(help="0.0 to 1.0.")] = None,
     model: Annotated[str | None, typer.Option(help="qwen_instruct or qwen_base.")] = None,
+    context: Annotated[str | None, typer.Option(help="Name of a context, whose system prompt begins it.")] = None,
+    content_mode: options.ContentMode = None,
     edge: options.Edge = "",
     json: options.Json = False,
 ) -> None:
@@ -178,9 +188,12 @@ def chat(
     turns = [{"role": "user", "content": said}]
     if system is not None:
         turns.insert(0, {"role": "system", "content": system})
-    given = cast(ChatOptions, options.given(max_tokens=max_tokens, temperature=temperature, top_p=top_p, model=model))
+    given = options.given(
+        max_tokens=max_tokens, temperature=temperature, top_p=top_p, model=model, context=context,
+        content_mode=content_mode,
+    )  # fmt: skip
     shown = screen(json)
-    run(_answer(edge, turns, given, shown), shown)
+    run(_answer(edge, turns, cast(ChatOptions, given), shown), shown)
 
 
 def _make(build: Callable[[], Submittable], given: Mapping[str, object], out: Path, edge: str, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,14 @@ Preset = Annotated[str | None, typer.Option(help="Name of a preset, which fills 
 AspectRatio = Annotated[str | None, typer.Option(help="Shape of the picture, such as 16:9, in place of its size.")]
 Quality = Annotated[str | None, typer.Option(help="Name of a quality, whose words are added to the prompt.")]
 Style = Annotated[str | None, typer.Option(help="Name of a style, whose words are added to the prompt.")]
+Enhance = Annotated[
+    bool | None,
+    typer.Option("--enhance/--no-enhance", help="Whether a chat model improves the prompt."),
+]
+ContentMode = Annotated[
+    Literal["sfw", "nsfw"] | None,
+    typer.Option(help="How explicit it may be, if your tier allows it. Default: sfw."),
+]
 Priority = Annotated[
     int | None, typer.Option(help="-10 to 10, within what your tier allows; the higher goes first. Default: 0.")
 ]
@@ -30,6 +38,11 @@ Webhook = Annotated[
 
 Strength = Annotated[float | None, typer.Option(help="How much of the reference is kept, 0.0 to 1.0. Default: 0.5.")]
 FILE_OR_KEY_OR_URL = "FILE_OR_KEY_OR_URL"
+
+
+def enhancement(enhance: bool | None) -> str | None:
+    """The word of the contract."""
+    return None if enhance is None else "on" if enhance else "off"
 
 
 def given(**options: object) -> dict[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from edge_service.audit import Audit, Entry
 from edge_service.intake import content, safety
+from edge_service.intake.templates import mode_word
 from edge_service.policy import current
 from shared.errors import ContentForbidden, ContentNotAllowed, reason_word
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -28,7 +29,7 @@ class Judge:
     def judge(self, texts: Mapping[str, str]) -> str:
         """The rules that the texts passed, in words. Raises ContentForbidden, ContentNotAllowed."""
         safety.refuse(texts)
-        return content.check(texts, self.mode, self.tier, self.worker_type)
+        return content.check(texts, mode_word(self.mode), self.tier, self.worker_type)
 
     async def check(self, texts: Mapping[str, str]) -> str:
         """The same, with a line in the audit log for what is refused: a digest, never the text."""

@@ -6,17 +6,17 @@ model is asked for a request that will be refused.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge_service.addresses import Addresses
 from edge_service.audit import Audit
 from edge_service.auth.principal import Principal
 from edge_service.fleet import Fleet
-from edge_service.intake import content
 from edge_service.intake.budgets import budget, counter
 from edge_service.intake.capabilities import check_capabilities, needs
 from edge_service.intake.choices import NOTHING, Chosen
+from edge_service.intake.content import MODES, content, strictest
 from edge_service.intake.conversation import converse, mode_of
 from edge_service.intake.decisions import decision
 from edge_service.intake.enhance import Enhancer, wanted
@@ -26,6 +26,7 @@ from edge_service.intake.policy import account_mode, may_chat, may_repeat, may_s
 from edge_service.intake.presets import Filled, fill, type_name
 from edge_service.intake.references import References
 from edge_service.intake.steering import steer
+from edge_service.intake.texts import texts_of
 from edge_service.intake.tiers import Tier, tiers
 from edge_service.policy import current
 from shared.errors import InvalidRequest, Violation
@@ -94,8 +95,8 @@ class Intake:
         tier = tiers().tiers[caller.tier]
         may_repeat(tier, plan.type_name, plan.job, plan.webhook is not None)
         check_capabilities(plan.job, self._fleet.models().get(plan.worker_type, ()))
-        mode = content.strictest(plan.record.content_mode, account_mode(tier, caller.content_mode))
-        await self._judge(mode, plan.type_name, caller).check(content.texts_of(plan.job))
+        mode = _strictest(plan.record.content_mode, account_mode(tier, caller.content_mode))
+        await self._judge(mode, plan.type_name, caller).check(texts_of(plan.job))
         return replace(plan, priority=tier.priority)
 
     def is_costly(self, request: edge_pb2.SubmitJobRequest) -> bool:
@@ -111,13 +112,13 @@ class Intake:
         tier, name = tiers().tiers[caller.tier], type_name(asked)
         mode, why = _mode(request.content_mode, tier, caller)
         judge = self._judge(mode, name, caller)
-        await judge.check(content.texts_of(asked))
+        await judge.check(texts_of(asked))
         filled = fill(asked, Chosen.by(request))
         job = filled.job
         assert isinstance(job, Picture)
         steered = steer(job, asked, request.reference_use, request.enhancement)
         check_capabilities(job, self._fleet.models().get(filled.job_type.worker_type, ()))
-        rules = decision("prompt", "", "", await judge.check(content.texts_of(job)))
+        rules = decision("prompt", "", "", await judge.check(texts_of(job)))
         decisions = [why, rules, *filled.decisions, *steered]
         decisions += await self._references.resolve(job, caller.user_id, tier.allows("references"))
         decisions += await self._enhance(job, request, filled, judge, seconds_left)
@@ -130,12 +131,12 @@ class Intake:
         is_copy = request.reference_use == edge_pb2.REFERENCE_USE_EXACT_COPY
         if is_copy or not wanted(request.enhancement, filled.job_type):
             return []
-        others = content.texts_of(job)
+        others = texts_of(job)
         enhanced = await self._enhancer.enhance(
             job, filled.type_name, judge.mode, judge.owner, lambda texts: judge.judge({**others, **texts}), seconds_left
         )
         job.prompt, job.enhancement_source = enhanced.prompt, enhanced.source
-        await judge.check(content.texts_of(job))
+        await judge.check(texts_of(job))
         return enhanced.decisions
 
     async def _conversation(
@@ -145,14 +146,14 @@ class Intake:
         account, why = _mode(wish, tiers().tiers[caller.tier], caller)
         mode = mode_of(asked, context, account)
         judge = self._judge(mode, type_name(asked), caller)
-        await judge.check(content.texts_of(asked))
+        await judge.check(texts_of(asked))
         filled = fill(asked, chosen)
         assert isinstance(filled.job, chat_pb2.ChatRequest)
         check_capabilities(filled.job, self._fleet.models().get(filled.job_type.worker_type, ()))
         model = enum_word("ChatModel", chat_pb2.ChatModel.Name(filled.job.model))
         count = counter(self._fleet, filled.job_type.worker_type, model)
         conversation = await converse(filled.job, context, mode, count)
-        rules = decision("messages", "", "", await judge.check(content.texts_of(conversation.request)))
+        rules = decision("messages", "", "", await judge.check(texts_of(conversation.request)))
         decisions = [why, rules, *filled.decisions, *conversation.decisions]
         return _plan(replace(filled, job=conversation.request), mode, decisions, "")
 
@@ -160,12 +161,17 @@ class Intake:
         return Judge(self._audit, caller.user_id, name, mode, caller.tier, job_types()[name].worker_type, self.secret)
 
 
+def _strictest(*modes: "edge_pb2.ContentMode") -> "edge_pb2.ContentMode":
+    """The strictest of some modes and of what the policy permits at most."""
+    return MODES[strictest(*modes, content().most_explicit)]
+
+
 def _mode(
     wish: "edge_pb2.ContentMode", tier: Tier, caller: Principal
 ) -> tuple["edge_pb2.ContentMode", edge_pb2.Decision]:
     """The content mode that holds, and why."""
-    mode = content.strictest(wish, account_mode(tier, caller.content_mode))
-    why = "the strictest of request, account and tier; safe for work where the request names none"
+    mode = _strictest(wish, account_mode(tier, caller.content_mode))
+    why = "the strictest of request, account and policy; safe for work where the request names none"
     return mode, decision("content_mode", _word(wish), _word(mode), why)
 
 

@@ -213,8 +213,8 @@ def _values(submission: Submission, job_id: str) -> list[object]:
     webhook = (plan.webhook.url, plan.webhook.on_start) if plan.webhook else (None, False)
     return [
         job_id, submission.owner, plan.type_name, plan.worker_type, submission.interactive,
-        plan.job.SerializeToString(), plan.record.SerializeToString(), plan.deadline_seconds, plan.priority, cost.kind, cost.seconds,
-        cost.spread, cost.samples, list(plan.needs), plan.credits, *webhook, submission.retry_of or None,
+        plan.job.SerializeToString(), plan.record.SerializeToString(), plan.deadline_seconds, plan.priority, cost.kind,
+        cost.seconds, cost.spread, cost.samples, list(plan.needs), plan.credits, *webhook, submission.retry_of or None,
         submission.key, submission.digest, QUEUED, limits.of_user, limits.of_type, limits.of_all,
         *quota_values(limits.quotas, submission.counted),
     ]  # fmt: skip

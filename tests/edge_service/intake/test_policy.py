@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from edge_service.intake.job_types import job_types
-from edge_service.intake.plan import plan_again, plan_chat, plan_job
 from edge_service.intake.policy import may_chat, may_repeat, may_submit, require
 from edge_service.intake.tiers import ABILITIES, Tier, tiers
 from shared.errors import PermissionDenied
@@ -62,8 +61,6 @@ def test_what_a_request_asks_for_needs_its_permission(permission: str, request_:
     lacking = tier(*JOBS, *(ability for ability in ABILITIES if ability != permission))
     with pytest.raises(PermissionDenied, match=f"^{field}: your tier, basic, lacks the permission {permission}$"):
         may_submit(lacking, request_)
-    with pytest.raises(PermissionDenied, match=permission):
-        plan_job(request_, {}, lacking)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +79,9 @@ def test_what_asks_for_nothing_more_needs_nothing_more(request_: edge_pb2.Submit
 
 
 def test_a_turn_needs_the_permission_to_chat():
-    turn = from_spec_dict(chat_pb2.ChatRequest, TURN)
-    assert plan_chat(turn, {}, tier("chat")).type_name == "chat_turn"
+    may_chat(tier("chat"))
     with pytest.raises(PermissionDenied, match="your tier, basic, lacks the permission chat"):
-        plan_chat(turn, {}, tier(*JOBS))
+        may_chat(tier(*JOBS))
 
 
 def test_an_explicit_turn_needs_the_permission():
@@ -105,9 +101,6 @@ def test_what_was_allowed_once_is_asked_again_when_it_is_repeated():
     referring.metadata.reference_image_url = URL
     with pytest.raises(PermissionDenied, match="references"):
         may_repeat(tier("job.*"), "sdxl_image_fast", referring, webhook=False)
-    plan = plan_job(asked(), {}, tier(*JOBS))
-    with pytest.raises(PermissionDenied, match=r"job\.sdxl_image_fast"):
-        plan_again(plan, {}, tier("chat"))
 
 
 def test_who_may_chat_may_repeat_a_turn_as_a_queued_job():

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from edge_service.intake.plan import Plan, plan_job
-from edge_service.intake.tiers import Limits, Quotas, tiers
+from edge_service.intake.plan import Plan
+from edge_service.intake.tiers import Limits, Quotas
 from edge_service.jobs.database import Database
 from edge_service.jobs.estimates.costs import Cost
 from edge_service.jobs.feeds.event_log import EventLog
@@ -18,6 +18,7 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.spec_json import from_spec_dict
+from tests.edge_service.planning import planned as planned_job
 
 SEAT = Seat("sdxl", "worker:1", "sdxl_worker_001", 100)
 PLENTY = Quotas(
@@ -37,7 +38,7 @@ MANY = limits()
 def plan(type_name: str = "sdxl_image_fast", seconds: float = 60, **fields: object) -> Plan:
     """A planned image job."""
     job = {"sdxl": {"type": type_name, "prompt": "a fox"}, "deadline": f"{seconds}s"}
-    planned = plan_job(from_spec_dict(edge_pb2.SubmitJobRequest, job), {}, tiers().tiers["admin"])
+    planned = planned_job(from_spec_dict(edge_pb2.SubmitJobRequest, job))
     return replace(planned, priority=0, **fields)  # type: ignore[arg-type]
 
 

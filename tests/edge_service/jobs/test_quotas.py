@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edge_service.intake.plan import Plan, plan_job
-from edge_service.intake.tiers import Limits, tiers
+from edge_service.intake.plan import Plan
+from edge_service.intake.tiers import Limits
 from edge_service.jobs.accounts import Usage
 from edge_service.jobs.database import SCRIPTS, Database
 from edge_service.jobs.leases import Leases
@@ -22,6 +22,7 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.spec_json import from_spec_dict
 from tests.edge_service.jobs.conftest import MANY, PLENTY, SEAT, Jobs, asset, limits, plan
+from tests.edge_service.planning import planned as planned_job
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_ENGINE_FAILED, message="broken")
 WAN_SEAT = Seat("wan", "worker:2", "wan_worker_001", 100)
@@ -40,7 +41,7 @@ async def replicas(jobs: Jobs, database_url: str) -> AsyncIterator[Sequence[Jobs
 def video(**fields: object) -> Plan:
     """A planned video."""
     request = from_spec_dict(edge_pb2.SubmitJobRequest, {"wan": {"type": "video_fast", "prompt": "a fox"}})
-    return replace(plan_job(request, {}, tiers().tiers["admin"]), priority=0, **fields)  # type: ignore[arg-type]
+    return replace(planned_job(request), priority=0, **fields)  # type: ignore[arg-type]
 
 
 async def usage(jobs: Jobs, owner: str = "ann", period: str = "day") -> Usage:

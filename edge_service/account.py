@@ -11,12 +11,16 @@ from edge_service.jobs.records import timestamp
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 
+# What a token must cover for a permission of the tier to be of use; for all others it is "jobs.write".
+SCOPES_OF = {"chat": {"chat"}, "fleet": {"fleet.read", "fleet.write"}, "keys": {"keys"}}
+
+
 def account(principal: Principal, tier: Tier, usage: Usage) -> edge_pb2.GetAccountResponse:
     """The account as its owner sees it."""
     return edge_pb2.GetAccountResponse(
         user_id=principal.user_id,
         tier=principal.tier,
-        permissions=tier.granted(job_types()),
+        permissions=[one for one in tier.granted(job_types()) if principal.scopes & SCOPES_OF.get(one, {"jobs.write"})],
         content_mode=account_mode(tier, principal.content_mode),
         quotas=quotas(tier, usage),
     )

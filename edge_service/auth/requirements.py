@@ -6,6 +6,7 @@ permission, where it has one.
 
 from collections.abc import Callable, Collection
 
+from edge_service.intake.tiers import tiers
 from shared.errors import PermissionDenied
 
 # Enough for everyone who is known.
@@ -46,8 +47,9 @@ PermissionsOf = Callable[[str], Collection[str]]
 
 
 def permissions_of(tier: str) -> Collection[str]:
-    """The permissions of a tier: all for "admin", none for others."""
-    return frozenset(PERMISSIONS.values()) if tier == "admin" else frozenset()
+    """The permissions of a tier of the policy in force; none for one that is not there any more."""
+    known = tiers().tiers.get(tier)
+    return known.permissions if known else ()
 
 
 def effective(scopes: Collection[str], permissions: Collection[str]) -> frozenset[str]:

@@ -119,14 +119,14 @@ class Tiers(Strict):
         """The limits of interactive turns of one tier: `of_user` counts those that run."""
         return self.limits(name)._replace(of_user=self.tiers[name].max_turns)
 
-    def idle_permissions(self, job_types: Mapping[str, JobType]) -> Iterable[str]:
-        """Permissions that allow no job type of the table, as "guest: job.vidoe_*": slips of the pen."""
+    def idle_permissions(self, job_types: Mapping[str, JobType]) -> Iterable[tuple[str, str]]:
+        """Permissions that allow no job type of the table, each with its tier: slips of the pen."""
         workers = {entry.worker_type for entry in job_types.values()}
         known = {f"job.{name}" for name in job_types} | {f"worker.{name}" for name in workers} | set(ABILITIES)
         for tier in self.tiers.values():
             for permission in tier.permissions:
                 if not any(fnmatchcase(name, permission) for name in known):
-                    yield f"{tier.name}: {permission}"
+                    yield tier.name, permission
 
 
 def tiers() -> Tiers:

@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from edge_service.intake.choices import Choices
+from edge_service.intake.content import Content
+from edge_service.intake.contexts import Contexts
 from edge_service.intake.job_types import JobTypes
+from edge_service.intake.templates import Enhancement
 from edge_service.intake.tiers import Tiers
 from edge_service.jobs.estimates.kinds import FirstGuesses
 from edge_service.policy.folder import Gathered, gather
@@ -14,7 +17,10 @@ from edge_service.policy.schema import Strict
 from edge_service.policy.snapshot import Snapshot
 
 SCHEMAS: dict[str, type[Strict]] = {
+    "content": Content,
+    "contexts": Contexts,
     "costs": FirstGuesses,
+    "enhancement": Enhancement,
     "job_types": JobTypes,
     "presets": Choices,
     "tiers": Tiers,
@@ -37,7 +43,29 @@ def _presets_do_not_hide_job_types(policies: Snapshot) -> Iterator[Misfit]:
             yield Misfit("presets", ("presets", name), "is the name of a job type, which is a preset already")
 
 
-CHECKS: tuple[Callable[[Snapshot], Iterator[Misfit]], ...] = (_presets_do_not_hide_job_types,)
+def _permissions_permit_something(policies: Snapshot) -> Iterator[Misfit]:
+    """A permission that fits no job type is a slip of the pen."""
+    tiers, job_types = policies.table("tiers", Tiers), policies.table("job_types", JobTypes).job_types
+    for name, permission in tiers.idle_permissions(job_types):
+        place = tiers.tiers[name].permissions.index(permission)
+        yield Misfit("tiers", ("tiers", name, "permissions", place), f"fits no job type: {permission!r}")
+
+
+def _rules_name_what_there_is(policies: Snapshot) -> Iterator[Misfit]:
+    """A rule for a tier that does not exist would hold for nobody."""
+    tiers = policies.table("tiers", Tiers).tiers
+    for index, rule in enumerate(policies.table("content", Content).rules):
+        for place, name in enumerate(rule.tiers):
+            if name not in tiers:
+                steps = ("rules", index, "tiers", place)
+                yield Misfit("content", steps, f"must be one of {', '.join(tiers)}, got {name!r}")
+
+
+CHECKS: tuple[Callable[[Snapshot], Iterator[Misfit]], ...] = (
+    _presets_do_not_hide_job_types,
+    _permissions_permit_something,
+    _rules_name_what_there_is,
+)
 
 
 def load(folder: str = "") -> Snapshot:

@@ -234,6 +234,9 @@ DECLARE
     taken jobs;
     passed_owners text[];
     passed_priorities integer[];
+    lifted_owners text[] := '{}';
+    lifted_priorities integer[] := '{}';
+    lifted_vtimes double precision[] := '{}';
 BEGIN
     PERFORM FROM clocks WHERE worker_type = _worker_type FOR UPDATE;
     SELECT least(_count, _slots - count(*)) INTO _count FROM jobs
@@ -259,12 +262,9 @@ BEGIN
             passed_priorities := passed_priorities || line.priority;
         END LOOP;
         EXIT WHEN taken.id IS NULL;
-        IF cardinality(passed_owners) > 0 THEN  -- those with nothing for this worker gain nothing by being passed over
-            UPDATE shares SET vtime = line.vtime WHERE (owner, worker_type, priority) IN (
-                SELECT owner, worker_type, priority FROM shares
-                JOIN unnest(passed_owners, passed_priorities) AS passed(owner, priority) USING (owner, priority)
-                WHERE worker_type = _worker_type AND vtime < line.vtime FOR UPDATE OF shares SKIP LOCKED);
-        END IF;
+        lifted_owners := lifted_owners || passed_owners;
+        lifted_priorities := lifted_priorities || passed_priorities;
+        lifted_vtimes := lifted_vtimes || array_fill(line.vtime, ARRAY[cardinality(passed_owners)]);
         INSERT INTO attempts (job_id, number, worker_id) VALUES (taken.id, taken.attempt, _worker_id);
         UPDATE clocks SET vtime = greatest(vtime, line.vtime) WHERE worker_type = _worker_type;
         UPDATE shares SET vtime = vtime + taken.cost,
@@ -272,6 +272,16 @@ BEGIN
         WHERE owner = taken.owner AND worker_type = _worker_type;
         RETURN NEXT taken;
     END LOOP;
+    -- Those with nothing for this worker gain nothing by being passed over. Their locks are taken in no order, so they come
+    -- last: while they are held nothing is waited for.
+    UPDATE shares SET vtime = lifted.vtime FROM (
+        SELECT owner, priority, passed.vtime FROM shares JOIN (
+            SELECT owner, priority, max(vtime) AS vtime
+            FROM unnest(lifted_owners, lifted_priorities, lifted_vtimes) AS each(owner, priority, vtime) GROUP BY 1, 2
+        ) AS passed USING (owner, priority)
+        WHERE worker_type = _worker_type AND shares.vtime < passed.vtime FOR UPDATE OF shares SKIP LOCKED
+    ) AS lifted
+    WHERE worker_type = _worker_type AND shares.owner = lifted.owner AND shares.priority = lifted.priority;
 END $$;
 
 -- Leases one interactive job, whatever waits, if its worker has a slot.

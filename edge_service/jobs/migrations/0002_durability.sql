@@ -217,8 +217,10 @@ RETURNS TABLE (
         SELECT greatest(created, not_before) AS since FROM jobs
         WHERE jobs.owner = shares.owner AND jobs.worker_type = _worker_type AND jobs.priority = shares.priority
         AND status = 'queued' AND NOT interactive AND (_offers IS NULL OR needs <@ _offers)
-        AND not_before <= now() AND deadline > now() ORDER BY created, id LIMIT 1
-    ) AS due ON head <= now() - _ageing * interval '1 second'
+        AND not_before <= now() AND deadline > now()
+        AND shares.head <= now() - _ageing * interval '1 second'  -- looked at first: most lines have no use for the rest
+        ORDER BY created, id LIMIT 1
+    ) AS due ON true
     WHERE worker_type = _worker_type AND queued > 0
 $$;
 
@@ -231,6 +233,7 @@ CREATE FUNCTION lease_jobs(
 ) RETURNS SETOF jobs LANGUAGE plpgsql AS $$
 DECLARE
     line record;
+    next_id text;
     taken jobs;
     passed_owners text[];
     passed_priorities integer[];
@@ -242,26 +245,37 @@ BEGIN
     SELECT least(_count, _slots - count(*)) INTO _count FROM jobs
     WHERE worker = _worker AND lease_expires > clock_timestamp() + _lease - interval '4 seconds';
     FOR number IN 1 .. _count LOOP
-        taken := NULL;
+        next_id := NULL;
         passed_owners := '{}';
         passed_priorities := '{}';
         FOR line IN
-            SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
-            ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
+            -- What fits is looked for here, line by line and without a lock: thousands may have nothing for this worker, and
+            -- a statement for each of them would keep the clock for a second. A lateral join keeps their order.
+            SELECT lines.*, due.fits FROM (
+                SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
+                ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
+            ) AS lines LEFT JOIN LATERAL (
+                SELECT true AS fits FROM jobs
+                WHERE owner = lines.owner AND worker_type = _worker_type AND priority = lines.priority
+                AND status = 'queued' AND NOT interactive AND needs <@ _offers
+                AND not_before <= clock_timestamp() AND deadline > clock_timestamp() LIMIT 1
+            ) AS due ON true
         LOOP
-            UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = clock_timestamp() + _lease,
-                worker = _worker, worker_id = _worker_id
-            WHERE id = (
-                SELECT id FROM jobs WHERE owner = line.owner AND worker_type = _worker_type AND priority = line.priority
+            IF line.fits THEN
+                SELECT id INTO next_id FROM jobs
+                WHERE owner = line.owner AND worker_type = _worker_type AND priority = line.priority
                 AND status = 'queued' AND NOT interactive AND needs <@ _offers
                 AND not_before <= clock_timestamp() AND deadline > clock_timestamp()
-                ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED
-            ) RETURNING * INTO taken;
-            EXIT WHEN FOUND;
+                ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED;
+                EXIT WHEN FOUND;
+            END IF;
             passed_owners := passed_owners || line.owner;
             passed_priorities := passed_priorities || line.priority;
         END LOOP;
-        EXIT WHEN taken.id IS NULL;
+        EXIT WHEN next_id IS NULL;
+        UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = clock_timestamp() + _lease,
+            worker = _worker, worker_id = _worker_id
+        WHERE id = next_id RETURNING * INTO taken;
         lifted_owners := lifted_owners || passed_owners;
         lifted_priorities := lifted_priorities || passed_priorities;
         lifted_vtimes := lifted_vtimes || array_fill(line.vtime, ARRAY[cardinality(passed_owners)]);

@@ -76,6 +76,7 @@ async def test_a_lease_waits_for_nobody_while_it_holds_the_lines_it_passed_over(
     await jobs.submit("bob", replace(plan(needs=["other"]), priority=2))
     await jobs.submit("bob")
     await jobs.submit("ann", replace(plan(), priority=1))
+    await jobs.execute("UPDATE shares SET vtime = 5 WHERE owner = 'ann'")  # bob's line would gain by waiting
     lock = "SELECT FROM shares WHERE owner = 'bob' AND priority = %s FOR UPDATE"
     async with await psycopg.AsyncConnection.connect(database_url) as other:  # a change of bob's, line after line
         await other.execute(lock, [0])

@@ -11,6 +11,7 @@ from chat_service.servicer import ChatServicer
 from edge_service.intake import plan
 from edge_service.jobs import execution
 from edge_service.jobs.database import Database
+from edge_service.jobs.estimates.forecasts import Forecasts
 from shared.errors import CapabilityMissing, status_of
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -185,4 +186,19 @@ async def test_a_chat_turn_takes_no_slot_that_is_taken(ann: Calls, engine: Steer
     request.request.messages.add(role=2, content="hi")
     failure = await refused(ann.chat.Chat(request, metadata=ann.metadata).read())
     assert failure.code() == grpc.StatusCode.UNAVAILABLE
+    engine.released.set()
+
+
+async def test_a_page_of_queued_jobs_asks_once_for_their_places(
+    ann: Calls, engine: SteeredEngine, monkeypatch: pytest.MonkeyPatch
+):
+    await ann.submit(chat=says("wait"))
+    await until(lambda: engine.running)
+    queued = [await ann.submit(chat=says("red fox")) for _ in range(12)]
+    asked, ask = [], Forecasts.of
+    monkeypatch.setattr(Forecasts, "of", lambda self, ids: asked.append(ids) or ask(self, ids))
+    page = await ann.jobs.ListJobs(edge_pb2.ListJobsRequest(page_size=12), metadata=ann.metadata)
+    assert [job.id for job in page.jobs] == [job.id for job in reversed(queued)]
+    assert [job.queue_position for job in page.jobs] == list(range(12, 0, -1))
+    assert len(asked) == 1
     engine.released.set()

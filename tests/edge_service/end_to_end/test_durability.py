@@ -106,6 +106,23 @@ async def test_an_ended_job_is_repeated_as_a_new_one_that_names_the_old(ann: Cal
     assert (await ann.ended(new.id)).chat_callback.assets[0].content == "red fox "
 
 
+async def test_a_repetition_sent_again_is_the_first_though_it_would_be_refused_today(
+    ann: Calls, monkeypatch: pytest.MonkeyPatch
+):
+    old = await ann.ended((await ann.submit(chat=says("red fox"))).id)
+    request = edge_pb2.RetryJobRequest(job_id=old.id, idempotency_key="again")
+    new = (await ann.jobs.RetryJob(request, metadata=ann.metadata)).job
+
+    def refuse(*_: object) -> None:
+        raise CapabilityMissing("the worker that could do it has gone")
+
+    monkeypatch.setattr(plan, "check_capabilities", refuse)
+    assert (await ann.jobs.RetryJob(request, metadata=ann.metadata)).job.id == new.id
+    request.idempotency_key = "another"
+    failure = await refused(ann.jobs.RetryJob(request, metadata=ann.metadata))
+    assert failure.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
 async def test_an_open_job_cannot_be_repeated(ann: Calls, engine: SteeredEngine):
     job = await ann.submit(chat=says("wait"))
     failure = await refused(ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=job.id), metadata=ann.metadata))

@@ -83,13 +83,16 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         try:
             plan = plan_job(request, self._fleet.models(), tiers().tiers[_principal().tier], self._addresses)
         except errors.AtelierError:
-            # What was stored before is what it is, though the same would be refused today.
-            earlier = await self._store.earlier(_owner(), request.idempotency_key, _digest(request))
-            if earlier is None:
+            if (earlier := await self._earlier(request, request.idempotency_key)) is None:
                 raise
-            return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
+            return edge_pb2.SubmitJobResponse(job=earlier)
         job = await self._store.create(_submission(plan, self._costs, request.idempotency_key, request))
         return edge_pb2.SubmitJobResponse(job=await self._links.job(job))
+
+    async def _earlier(self, request: Message, key: str) -> edge_pb2.Job | None:
+        """What was stored for this very request before is what it is, though the same would be refused today."""
+        job = await self._store.earlier(_owner(), key, _digest(request))
+        return job and await self._links.job(job)
 
     async def GetJob(self, request: edge_pb2.GetJobRequest, context: Context) -> edge_pb2.GetJobResponse:
         job = await self._store.job(_owner(), request.job_id)
@@ -113,14 +116,15 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         while len(answer.jobs) < wanted and answer.ByteSize() < PAGE_BYTES:
             batch = await self._store.jobs(_owner(), words, before, BATCH_SIZE)
             taken = batch[: wanted - len(answer.jobs)]
-            await self._foresee(taken)
             for job in taken:
                 answer.jobs.append(await self._links.job(job))
             if len(taken) == len(batch) < BATCH_SIZE:
-                return answer
+                before = None
+                break
             last = answer.jobs[-1]
             before = last.created.ToDatetime(UTC), last.id
         answer.next_page_token = page_token(*before) if before else ""
+        await self._foresee(answer.jobs)  # once: where the queue is deep, each time takes a second
         return answer
 
     def WatchJob(
@@ -133,8 +137,13 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         return edge_pb2.CancelJobResponse(job=await self._links.job(job))
 
     async def RetryJob(self, request: edge_pb2.RetryJobRequest, context: Context) -> edge_pb2.RetryJobResponse:
-        ended = await self._store.ended_plan(_owner(), request.job_id)
-        plan = plan_again(ended, self._fleet.models(), tiers().tiers[_principal().tier])
+        try:
+            ended = await self._store.ended_plan(_owner(), request.job_id)
+            plan = plan_again(ended, self._fleet.models(), tiers().tiers[_principal().tier])
+        except errors.AtelierError:
+            if (earlier := await self._earlier(request, request.idempotency_key)) is None:
+                raise
+            return edge_pb2.RetryJobResponse(job=earlier)
         submission = _submission(plan, self._costs, request.idempotency_key, request)
         job = await self._store.create(replace(submission, retry_of=request.job_id))
         return edge_pb2.RetryJobResponse(job=await self._links.job(job))

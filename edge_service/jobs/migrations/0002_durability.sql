@@ -22,6 +22,7 @@ DROP INDEX jobs_queue;
 CREATE INDEX jobs_queue ON jobs (owner, worker_type, priority, created, id) INCLUDE (type)
     WHERE status = 'queued' AND NOT interactive;
 CREATE INDEX jobs_deadline ON jobs (deadline) WHERE status = 'queued';
+CREATE INDEX jobs_left ON jobs (created) WHERE status = 'queued' AND interactive;
 CREATE INDEX jobs_of_worker ON jobs (worker) WHERE lease_expires IS NOT NULL;
 CREATE INDEX jobs_turns ON jobs (owner, created) WHERE interactive AND ended IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended) WHERE ended IS NOT NULL;
@@ -217,8 +218,10 @@ RETURNS TABLE (
         SELECT greatest(created, not_before) AS since FROM jobs
         WHERE jobs.owner = shares.owner AND jobs.worker_type = _worker_type AND jobs.priority = shares.priority
         AND status = 'queued' AND NOT interactive AND (_offers IS NULL OR needs <@ _offers)
-        AND not_before <= now() AND deadline > now() ORDER BY created, id LIMIT 1
-    ) AS due ON head <= now() - _ageing * interval '1 second'
+        AND not_before <= now() AND deadline > now()
+        AND shares.head <= now() - _ageing * interval '1 second'  -- looked at first: most lines have no use for the rest
+        ORDER BY created, id LIMIT 1
+    ) AS due ON true
     WHERE worker_type = _worker_type AND queued > 0
 $$;
 
@@ -231,40 +234,52 @@ CREATE FUNCTION lease_jobs(
 ) RETURNS SETOF jobs LANGUAGE plpgsql AS $$
 DECLARE
     line record;
+    next_id text;
     taken jobs;
     passed_owners text[];
     passed_priorities integer[];
+    lifted_owners text[] := '{}';
+    lifted_priorities integer[] := '{}';
+    lifted_vtimes double precision[] := '{}';
 BEGIN
     PERFORM FROM clocks WHERE worker_type = _worker_type FOR UPDATE;
     SELECT least(_count, _slots - count(*)) INTO _count FROM jobs
     WHERE worker = _worker AND lease_expires > clock_timestamp() + _lease - interval '4 seconds';
     FOR number IN 1 .. _count LOOP
-        taken := NULL;
+        next_id := NULL;
         passed_owners := '{}';
         passed_priorities := '{}';
         FOR line IN
-            SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
-            ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
+            -- What fits is looked for here, line by line and without a lock: thousands may have nothing for this worker, and
+            -- a statement for each of them would keep the clock for a second. A lateral join keeps their order.
+            SELECT lines.*, due.fits FROM (
+                SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
+                ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
+            ) AS lines LEFT JOIN LATERAL (
+                SELECT true AS fits FROM jobs
+                WHERE owner = lines.owner AND worker_type = _worker_type AND priority = lines.priority
+                AND status = 'queued' AND NOT interactive AND needs <@ _offers
+                AND not_before <= clock_timestamp() AND deadline > clock_timestamp() LIMIT 1
+            ) AS due ON true
         LOOP
-            UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = clock_timestamp() + _lease,
-                worker = _worker, worker_id = _worker_id
-            WHERE id = (
-                SELECT id FROM jobs WHERE owner = line.owner AND worker_type = _worker_type AND priority = line.priority
+            IF line.fits THEN
+                SELECT id INTO next_id FROM jobs
+                WHERE owner = line.owner AND worker_type = _worker_type AND priority = line.priority
                 AND status = 'queued' AND NOT interactive AND needs <@ _offers
                 AND not_before <= clock_timestamp() AND deadline > clock_timestamp()
-                ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED
-            ) RETURNING * INTO taken;
-            EXIT WHEN FOUND;
+                ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED;
+                EXIT WHEN FOUND;
+            END IF;
             passed_owners := passed_owners || line.owner;
             passed_priorities := passed_priorities || line.priority;
         END LOOP;
-        EXIT WHEN taken.id IS NULL;
-        IF cardinality(passed_owners) > 0 THEN  -- those with nothing for this worker gain nothing by being passed over
-            UPDATE shares SET vtime = line.vtime WHERE (owner, worker_type, priority) IN (
-                SELECT owner, worker_type, priority FROM shares
-                JOIN unnest(passed_owners, passed_priorities) AS passed(owner, priority) USING (owner, priority)
-                WHERE worker_type = _worker_type AND vtime < line.vtime FOR UPDATE OF shares SKIP LOCKED);
-        END IF;
+        EXIT WHEN next_id IS NULL;
+        UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = clock_timestamp() + _lease,
+            worker = _worker, worker_id = _worker_id
+        WHERE id = next_id RETURNING * INTO taken;
+        lifted_owners := lifted_owners || passed_owners;
+        lifted_priorities := lifted_priorities || passed_priorities;
+        lifted_vtimes := lifted_vtimes || array_fill(line.vtime, ARRAY[cardinality(passed_owners)]);
         INSERT INTO attempts (job_id, number, worker_id) VALUES (taken.id, taken.attempt, _worker_id);
         UPDATE clocks SET vtime = greatest(vtime, line.vtime) WHERE worker_type = _worker_type;
         UPDATE shares SET vtime = vtime + taken.cost,
@@ -272,6 +287,16 @@ BEGIN
         WHERE owner = taken.owner AND worker_type = _worker_type;
         RETURN NEXT taken;
     END LOOP;
+    -- Those with nothing for this worker gain nothing by being passed over. Their locks are taken in no order, so they come
+    -- last: while they are held nothing is waited for.
+    UPDATE shares SET vtime = lifted.vtime FROM (
+        SELECT owner, priority, passed.vtime FROM shares JOIN (
+            SELECT owner, priority, max(vtime) AS vtime
+            FROM unnest(lifted_owners, lifted_priorities, lifted_vtimes) AS each(owner, priority, vtime) GROUP BY 1, 2
+        ) AS passed USING (owner, priority)
+        WHERE worker_type = _worker_type AND shares.vtime < passed.vtime FOR UPDATE OF shares SKIP LOCKED
+    ) AS lifted
+    WHERE worker_type = _worker_type AND shares.owner = lifted.owner AND shares.priority = lifted.priority;
 END $$;
 
 -- Leases one interactive job, whatever waits, if its worker has a slot.
@@ -408,16 +433,17 @@ BEGIN
 END $$;
 
 -- Ends one queued job whose deadline has passed, or an interactive one whose caller left before it began; returns its
--- id, or null if there is none.
+-- id, or null if there is none. In the order of an index: without it all jobs that ever ended would be read for one.
 CREATE FUNCTION expire_job(_error bytea, _reason integer, _event bytea) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     job jobs;
 BEGIN
     UPDATE jobs SET status = 'expired', ended = now(), error = _error WHERE id = coalesce((
-        SELECT id FROM jobs WHERE status = 'queued' AND deadline <= now() LIMIT 1 FOR UPDATE SKIP LOCKED
+        SELECT id FROM jobs WHERE status = 'queued' AND deadline <= now()
+        ORDER BY deadline LIMIT 1 FOR UPDATE SKIP LOCKED
     ), (
         SELECT id FROM jobs WHERE status = 'queued' AND interactive AND created < now() - interval '30 seconds'
-        LIMIT 1 FOR UPDATE SKIP LOCKED
+        ORDER BY created LIMIT 1 FOR UPDATE SKIP LOCKED
     )) RETURNING * INTO job;
     IF FOUND THEN
         PERFORM close_job(job, _error, _reason, _event);

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 import psycopg
@@ -20,7 +21,7 @@ from shared.assets import AssetStore
 from shared.errors import AssetNotFound, Cancelled, DatabaseUnavailable, JobNotFound
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from tests.edge_service.jobs.conftest import Jobs, asset
+from tests.edge_service.jobs.conftest import Jobs, asset, plan
 
 LOST = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -69,6 +70,21 @@ async def test_a_job_that_somebody_else_changes_holds_up_no_lease(jobs: Jobs, da
         await other.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", [first])
         async with asyncio.timeout(10):
             assert [lease.job_id for lease in await jobs.lease()] == [second]
+
+
+async def test_a_lease_waits_for_nobody_while_it_holds_the_lines_it_passed_over(jobs: Jobs, database_url: str):
+    await jobs.submit("bob", replace(plan(needs=["other"]), priority=2))
+    await jobs.submit("bob")
+    await jobs.submit("ann", replace(plan(), priority=1))
+    await jobs.execute("UPDATE shares SET vtime = 5 WHERE owner = 'ann'")  # bob's line would gain by waiting
+    lock = "SELECT FROM shares WHERE owner = 'bob' AND priority = %s FOR UPDATE"
+    async with await psycopg.AsyncConnection.connect(database_url) as other:  # a change of bob's, line after line
+        await other.execute(lock, [0])
+        leasing = asyncio.create_task(jobs.lease(2))  # passes over bob's urgent line, then takes a job of his other one
+        await asyncio.sleep(0.3)
+        await other.execute(lock, [2])
+        await other.commit()
+        assert [lease.owner for lease in await leasing] == ["ann", "bob"]
 
 
 async def test_a_write_is_repeated_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch):

@@ -53,7 +53,8 @@ def verify(
         raise InvalidSignature("the header Atelier-Timestamp is missing or no number of seconds")
     expected = hmac.new(secret.encode(), f"{sent}.".encode() + body, sha256).hexdigest().encode()
     given = [part.strip() for part in named.get("atelier-signature", "").split(",")]
-    signatures = [part.removeprefix(SCHEME).encode() for part in given if part.startswith(SCHEME)]
+    # Some servers keep bytes that are no text as lone surrogates, which no codec takes as they are.
+    signatures = [part.removeprefix(SCHEME).encode(errors="replace") for part in given if part.startswith(SCHEME)]
     if not any(hmac.compare_digest(expected, signature) for signature in signatures):
         raise InvalidSignature("the header Atelier-Signature is missing or not made with this secret")
     if abs(time.time() - int(sent)) > tolerance_seconds:

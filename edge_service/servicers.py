@@ -88,15 +88,14 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
 
     async def SubmitJob(self, request: edge_pb2.SubmitJobRequest, context: Context) -> edge_pb2.SubmitJobResponse:
         if costly := self._intake.is_costly(request):
-            if earlier := await self._earlier(request):
-                return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
+            if earlier := await self._earlier(request, request.idempotency_key):
+                return edge_pb2.SubmitJobResponse(job=earlier)
             await _count(self._store)  # before any work is done for it
         try:
             plan = await self._intake.job(request, _principal(), context.time_remaining() or math.inf)
         except errors.AtelierError:
-            # What was stored before is what it is, though the same would be refused today.
-            if earlier := await self._earlier(request):
-                return edge_pb2.SubmitJobResponse(job=await self._links.job(earlier))
+            if earlier := await self._earlier(request, request.idempotency_key):
+                return edge_pb2.SubmitJobResponse(job=earlier)
             if not costly:
                 await _count(self._store)
             raise
@@ -104,8 +103,10 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         job = await self._store.create(replace(submission, counted=costly))
         return edge_pb2.SubmitJobResponse(job=await self._links.job(job))
 
-    async def _earlier(self, request: edge_pb2.SubmitJobRequest) -> edge_pb2.Job | None:
-        return await self._store.earlier(_owner(), request.idempotency_key, _digest(request))
+    async def _earlier(self, request: Message, key: str) -> edge_pb2.Job | None:
+        """What was stored for this very request before is what it is, though the same would be refused today."""
+        job = await self._store.earlier(_owner(), key, _digest(request))
+        return job and await self._links.job(job)
 
     async def GetJob(self, request: edge_pb2.GetJobRequest, context: Context) -> edge_pb2.GetJobResponse:
         job = await self._store.job(_owner(), request.job_id)
@@ -129,14 +130,15 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         while len(answer.jobs) < wanted and answer.ByteSize() < PAGE_BYTES:
             batch = await self._store.jobs(_owner(), words, before, BATCH_SIZE)
             taken = batch[: wanted - len(answer.jobs)]
-            await self._foresee(taken)
             for job in taken:
                 answer.jobs.append(await self._links.job(job))
             if len(taken) == len(batch) < BATCH_SIZE:
-                return answer
+                before = None
+                break
             last = answer.jobs[-1]
             before = last.created.ToDatetime(UTC), last.id
         answer.next_page_token = page_token(*before) if before else ""
+        await self._foresee(answer.jobs)  # once: where the queue is deep, each time takes a second
         return answer
 
     def WatchJob(
@@ -149,9 +151,14 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         return edge_pb2.CancelJobResponse(job=await self._links.job(job))
 
     async def RetryJob(self, request: edge_pb2.RetryJobRequest, context: Context) -> edge_pb2.RetryJobResponse:
-        ended = await self._store.ended_plan(_owner(), request.job_id)
-        async with _counting(self._store):
+        try:
+            ended = await self._store.ended_plan(_owner(), request.job_id)
             plan = await self._intake.again(ended, _principal())
+        except errors.AtelierError:
+            if earlier := await self._earlier(request, request.idempotency_key):
+                return edge_pb2.RetryJobResponse(job=earlier)
+            await _count(self._store)
+            raise
         submission = _submission(plan, self._costs, request.idempotency_key, request)
         job = await self._store.create(replace(submission, retry_of=request.job_id))
         return edge_pb2.RetryJobResponse(job=await self._links.job(job))

@@ -8,6 +8,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ import pytest
 from shared.assets import AssetStore
 from shared.config import ServiceConfig
 from shared.server import Server, Service
+
+# A shell ignores Ctrl-C for what it runs in the background, and children inherit that: theirs would do nothing.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 

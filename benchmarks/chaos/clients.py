@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
@@ -24,6 +24,9 @@ UNKNOWN_OUTCOME = (
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.INTERNAL,
 )
+
+
+T = TypeVar("T")
 
 
 class Caller:
@@ -81,8 +84,8 @@ class Caller:
 
     async def list(self, size: int) -> list[edge_pb2.Job]:
         request = edge_pb2.ListJobsRequest(page_size=size)
-        answer = await self._jobs.ListJobs(request, metadata=self._metadata, timeout=CALL_SECONDS)
-        return list(answer.jobs)
+        once = lambda: self._jobs.ListJobs(request, metadata=self._metadata, timeout=CALL_SECONDS)  # noqa: E731
+        return list((await _until_known(once)).jobs)
 
     async def watch(self, job_id: str, after: int = 0) -> AsyncIterator[edge_pb2.JobEvent]:
         """The job's events after a sequence number until its end, over as many connections as it takes.
@@ -143,7 +146,7 @@ class Caller:
 ONE_OF_ITS_OWN = (("grpc.use_local_subchannel_pool", 1),)
 
 
-async def _until_known(call: Callable[[], Awaitable[edge_pb2.Job]]) -> edge_pb2.Job:
+async def _until_known(call: Callable[[], Awaitable[T]]) -> T:
     patience = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:

@@ -24,8 +24,8 @@ from benchmarks.chaos.work import Note, notes
 START_SECONDS = 60.0
 # One that was killed is started again after this long, as whoever runs it would.
 RESTART_SECONDS = 0.5
-# An edge that finds no database ends; one that ends more often than any outage lasts cannot start at all.
-MOST_DEATHS = 12
+# An edge that finds no database ends; one that ends young more often than any outage lasts cannot start at all.
+MOST_DEATHS, YOUNG_SECONDS = 12, 10.0
 
 
 class Process:
@@ -35,7 +35,7 @@ class Process:
         self.name, self.address = name, environment["ATELIER_LISTEN"]
         self._command, self._environment, self._log = [*command, str(os.getpid())], environment, folder / f"{name}.log"
         self._child: subprocess.Popen[bytes] | None = None
-        self._wanted, self._deaths = True, 0
+        self._wanted, self._deaths, self._born = True, 0, 0.0
         self._keeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -45,6 +45,7 @@ class Process:
             command = [sys.executable, "-W", "ignore", "-m", *self._command]
             environment = own | dict(self._environment)
             self._child = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        self._born = time.monotonic()
         self._keeper = self._keeper or asyncio.create_task(self._keep())
 
     @property
@@ -97,8 +98,9 @@ class Process:
         while True:
             await asyncio.sleep(0.1)
             if self._wanted and self._child is not None and self._child.poll() is not None:
+                is_young = time.monotonic() - self._born < YOUNG_SECONDS
+                self._deaths = self._deaths + 1 if is_young else 0
                 await asyncio.sleep(RESTART_SECONDS)
-                self._deaths += 1
                 self.start()
 
 

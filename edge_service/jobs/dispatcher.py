@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 
 from edge_service.fleet import STUBS, Fleet, Worker
@@ -19,6 +20,8 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 log = logging.getLogger(__name__)
 
 RENEW_SECONDS = 3.0
+# While the database was away no replica could renew: when it is back all leases look lost, until each has had its turn.
+PATIENCE_SECONDS = 2 * RENEW_SECONDS
 # Between notifications the queue is looked at anyway: delayed retries become due without one.
 POLL_SECONDS = 1.0
 
@@ -88,16 +91,25 @@ class Dispatcher:
                 await _first(RENEW_SECONDS, stopped)
 
     async def _sweep(self) -> None:
+        patient_until = 0.0
         while True:
             with _surviving():
-                await self._leases.expire()
-                # Ours first: after a stall of the database our own leases may look as if nobody held them.
-                await self._execution.renew()
-                while leases := await self._leases.take_over():
-                    for lease in leases:
-                        lost = errors.EdgeLost("the edge replica that watched over it went away")
-                        await self._execution.settle(lease, lost)
+                try:
+                    await self._leases.expire()
+                    # Ours first: after a stall of the database our own leases may look as if nobody held them.
+                    await self._execution.renew()
+                except errors.DatabaseUnavailable:
+                    patient_until = time.monotonic() + PATIENCE_SECONDS
+                    raise
+                if time.monotonic() >= patient_until:
+                    await self._take_over()
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _take_over(self) -> None:
+        while leases := await self._leases.take_over():
+            for lease in leases:
+                lost = errors.EdgeLost("the edge replica that watched over it went away")
+                await self._execution.settle(lease, lost)
 
     async def _learn(self) -> None:
         while True:

@@ -32,8 +32,9 @@ MOST_FAILURES: dict[type[errors.AtelierError], int] = {
 }  # fmt: skip
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
 DATABASE_PATIENCE_SECONDS = 60.0
-# The attempt ended for no fault of the job and leaves no trace: the worker never began, or gave it back.
-REFUSED = (errors.NoFreeSlot, errors.Draining)
+# The attempt ended for no fault of the job and leaves no trace: the worker never began, or gave it back, or no database
+# took the result.
+REFUSED = (errors.NoFreeSlot, errors.Draining, errors.DatabaseUnavailable)
 # What says something about the worker, not about the job.
 WORKER_FAULTS = (errors.WorkerLost, errors.StorageUnavailable, errors.EngineFailed)
 T = TypeVar("T")
@@ -158,12 +159,14 @@ def seat(worker: Worker) -> Seat | None:
 
 async def persistently(write: Callable[[], Awaitable[T]]) -> T:
     """Repeats a write while the database is away: a restart of it must not cost a finished result."""
-    for _ in range(int(DATABASE_PATIENCE_SECONDS / RETRY_SECONDS)):
+    patience = time.monotonic() + DATABASE_PATIENCE_SECONDS
+    while True:
         try:
             return await write()
         except errors.DatabaseUnavailable:
+            if time.monotonic() > patience:
+                raise
             await asyncio.sleep(RETRY_SECONDS)
-    return await write()
 
 
 def _terminal_state(error: errors.AtelierError) -> str:

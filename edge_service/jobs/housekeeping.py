@@ -139,13 +139,13 @@ class Housekeeping:
 
     async def _do(self, connection: Connection, chore: Chore) -> None:
         while rows := await (await connection.execute(chore.find, self._values())).fetchall():
-            if not (gone := await self._remove(chore, rows)):
+            if not (gone := await self._remove(connection, chore, rows)):
                 log.warning("the asset store is away; files are removed when it is back", extra={"rows": len(rows)})
                 return
             for kind, statement in chore.statements.items():
                 await self._repeat(connection, statement, kind, ids=gone)
 
-    async def _remove(self, chore: Chore, rows: list[Row]) -> list[str]:
+    async def _remove(self, connection: Connection, chore: Chore, rows: list[Row]) -> list[str]:
         """Removes the files of rows; returns the ids of those whose files are gone."""
         turn = asyncio.Semaphore(FILES_AT_ONCE)
 
@@ -155,6 +155,8 @@ class Housekeeping:
                     REMOVED.labels("stray_file").inc(await chore.remove(row))
                 except StorageUnavailable:
                     return None
+                finally:  # slow is not frozen: a batch that takes long must not cost the lock, and so all that it did
+                    await connection.execute("SELECT")
             return str(row["id"])
 
         return [gone for gone in await asyncio.gather(*map(remove, rows)) if gone]

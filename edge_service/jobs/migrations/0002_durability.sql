@@ -22,6 +22,7 @@ DROP INDEX jobs_queue;
 CREATE INDEX jobs_queue ON jobs (owner, worker_type, priority, created, id) INCLUDE (type)
     WHERE status = 'queued' AND NOT interactive;
 CREATE INDEX jobs_deadline ON jobs (deadline) WHERE status = 'queued';
+CREATE INDEX jobs_left ON jobs (created) WHERE status = 'queued' AND interactive;
 CREATE INDEX jobs_of_worker ON jobs (worker) WHERE lease_expires IS NOT NULL;
 CREATE INDEX jobs_turns ON jobs (owner, created) WHERE interactive AND ended IS NULL;
 CREATE INDEX jobs_ended ON jobs (ended) WHERE ended IS NOT NULL;
@@ -130,79 +131,6 @@ END $$;
 CREATE TRIGGER jobs_queued AFTER UPDATE OF status ON jobs FOR EACH ROW
     WHEN (NOT NEW.interactive AND (OLD.status = 'queued') <> (NEW.status = 'queued')) EXECUTE FUNCTION count_queued();
 
--- Stores a job and returns it, or the one that its idempotency key already stands for. Raises ATF01 (detail: limit,
--- size and use) for a full queue and ATI01 for a key that stands for another request; then nothing is stored.
-CREATE FUNCTION submit_job(
-    _id text, _owner text, _type text, _worker_type text, _interactive boolean, _plan bytea, _decisions bytea,
-    _seconds double precision, _priority integer, _kind text, _cost double precision, _spread double precision,
-    _samples integer, _needs text[], _credits integer, _webhook_url text, _webhook_on_start boolean, _retry_of text,
-    _key text, _request bytea, _event bytea, _most_of_user integer, _most_of_type integer, _most_of_all integer
-) RETURNS SETOF jobs LANGUAGE plpgsql AS $$
-DECLARE
-    kept idempotency;
-    start double precision;
-    used bigint;
-    used_by_type bigint;
-BEGIN
-    PERFORM pg_advisory_xact_lock(1, hashtext(_owner));  -- one submission of an owner at a time: its counts are exact
-    IF _key <> '' THEN
-        SELECT * INTO kept FROM idempotency
-        WHERE owner = _owner AND key = _key AND created > now() - interval '24 hours';
-        IF FOUND AND kept.request <> _request THEN
-            RAISE EXCEPTION 'idempotency key in use' USING ERRCODE = 'ATI01';
-        END IF;
-        IF FOUND THEN
-            RETURN QUERY SELECT * FROM jobs WHERE id = kept.job_id;
-            RETURN;
-        END IF;
-        INSERT INTO idempotency (owner, key, request, job_id) VALUES (_owner, _key, _request, _id)
-        ON CONFLICT (owner, key) DO UPDATE SET request = _request, job_id = _id, created = now();
-    END IF;
-    IF _interactive THEN
-        SELECT count(*) INTO used FROM jobs WHERE owner = _owner AND interactive AND ended IS NULL;
-        IF used >= _most_of_user THEN
-            RAISE EXCEPTION 'queue full' USING ERRCODE = 'ATF01', DETAIL = format('turns %s %s', _most_of_user, used);
-        END IF;
-    ELSE
-        SELECT count(*), count(*) FILTER (WHERE type = _type) INTO used, used_by_type FROM jobs
-        WHERE owner = _owner AND status = 'queued' AND NOT interactive;
-        IF used >= _most_of_user THEN
-            RAISE EXCEPTION 'queue full' USING ERRCODE = 'ATF01', DETAIL = format('user %s %s', _most_of_user, used);
-        ELSIF used_by_type >= _most_of_type THEN
-            RAISE EXCEPTION 'queue full' USING ERRCODE = 'ATF01', DETAIL = format('type %s %s', _most_of_type, used_by_type);
-        END IF;
-        SELECT coalesce(sum(queued), 0) INTO used FROM shares WHERE worker_type = _worker_type;
-        IF used >= _most_of_all - 200 THEN  -- near the limit one at a time, so that it is exact; far from it all at once
-            PERFORM pg_advisory_xact_lock(2, hashtext(_worker_type));
-            SELECT coalesce(sum(queued), 0) INTO used FROM shares WHERE worker_type = _worker_type;
-        END IF;
-        IF used >= _most_of_all THEN
-            RAISE EXCEPTION 'queue full' USING ERRCODE = 'ATF01', DETAIL = format('all %s %s', _most_of_all, used);
-        END IF;
-        SELECT greatest(
-            (SELECT max(vtime) FROM shares WHERE owner = _owner AND worker_type = _worker_type),
-            coalesce(
-                (SELECT min(vtime) FROM shares WHERE worker_type = _worker_type AND priority = _priority AND queued > 0),
-                (SELECT vtime FROM clocks WHERE worker_type = _worker_type))
-        ) INTO start;
-        INSERT INTO shares AS kept_line (owner, worker_type, priority, queued, head, vtime)
-            VALUES (_owner, _worker_type, _priority, 1, now(), start)
-        ON CONFLICT (owner, worker_type, priority) DO UPDATE SET queued = kept_line.queued + 1,
-            head = CASE kept_line.queued WHEN 0 THEN excluded.head ELSE kept_line.head END,
-            served = CASE kept_line.queued WHEN 0 THEN NULL ELSE kept_line.served END,
-            vtime = CASE kept_line.queued WHEN 0 THEN greatest(kept_line.vtime, excluded.vtime) ELSE kept_line.vtime END;
-    END IF;
-    INSERT INTO ledger (job_id, kind, owner, credits) VALUES (_id, 'reserve', _owner, _credits);
-    RETURN QUERY INSERT INTO jobs (
-        id, owner, type, worker_type, interactive, status, plan, decisions, deadline, priority, kind, cost, spread, samples,
-        needs, credits, webhook_url, webhook_on_start, retry_of, last_sequence
-    ) VALUES (
-        _id, _owner, _type, _worker_type, _interactive, 'queued', _plan, _decisions, now() + _seconds * interval '1 second',
-        _priority, _kind, _cost, _spread, _samples, _needs, _credits, _webhook_url, _webhook_on_start, _retry_of, 1
-    ) RETURNING *;
-    INSERT INTO events (job_id, sequence, event) VALUES (_id, 1, _event);
-END $$;
-
 -- The lines before the workers of a type, each with its level: its priority, raised by one for every `_ageing` seconds
 -- that a job which `_offers` suffice for (null: any) has waited there without the line being served, but not above the
 -- highest priority that waits: there, shares decide again.
@@ -217,62 +145,14 @@ RETURNS TABLE (
         SELECT greatest(created, not_before) AS since FROM jobs
         WHERE jobs.owner = shares.owner AND jobs.worker_type = _worker_type AND jobs.priority = shares.priority
         AND status = 'queued' AND NOT interactive AND (_offers IS NULL OR needs <@ _offers)
-        AND not_before <= now() AND deadline > now() ORDER BY created, id LIMIT 1
-    ) AS due ON head <= now() - _ageing * interval '1 second'
+        AND not_before <= now() AND deadline > now()
+        AND shares.head <= now() - _ageing * interval '1 second'  -- looked at first: most lines have no use for the rest
+        ORDER BY created, id LIMIT 1
+    ) AS due ON true
     WHERE worker_type = _worker_type AND queued > 0
 $$;
 
--- Leases up to `_count` queued jobs for a worker: of the lines of the highest level the one that was given the least, or
--- of equals one that was not served since it came, and of it the oldest job that is due.
--- All replicas together give a worker no more than it has slots; a lease that nobody renews does not count for long.
-CREATE FUNCTION lease_jobs(
-    _worker_type text, _worker text, _worker_id text, _offers text[], _count integer, _slots integer, _lease interval,
-    _ageing double precision
-) RETURNS SETOF jobs LANGUAGE plpgsql AS $$
-DECLARE
-    line record;
-    taken jobs;
-    passed_owners text[];
-    passed_priorities integer[];
-BEGIN
-    PERFORM FROM clocks WHERE worker_type = _worker_type FOR UPDATE;
-    SELECT least(_count, _slots - count(*)) INTO _count FROM jobs
-    WHERE worker = _worker AND lease_expires > clock_timestamp() + _lease - interval '4 seconds';
-    FOR number IN 1 .. _count LOOP
-        taken := NULL;
-        passed_owners := '{}';
-        passed_priorities := '{}';
-        FOR line IN
-            SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
-            ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
-        LOOP
-            UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = clock_timestamp() + _lease,
-                worker = _worker, worker_id = _worker_id
-            WHERE id = (
-                SELECT id FROM jobs WHERE owner = line.owner AND worker_type = _worker_type AND priority = line.priority
-                AND status = 'queued' AND NOT interactive AND needs <@ _offers
-                AND not_before <= clock_timestamp() AND deadline > clock_timestamp()
-                ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED
-            ) RETURNING * INTO taken;
-            EXIT WHEN FOUND;
-            passed_owners := passed_owners || line.owner;
-            passed_priorities := passed_priorities || line.priority;
-        END LOOP;
-        EXIT WHEN taken.id IS NULL;
-        IF cardinality(passed_owners) > 0 THEN  -- those with nothing for this worker gain nothing by being passed over
-            UPDATE shares SET vtime = line.vtime WHERE (owner, worker_type, priority) IN (
-                SELECT owner, worker_type, priority FROM shares
-                JOIN unnest(passed_owners, passed_priorities) AS passed(owner, priority) USING (owner, priority)
-                WHERE worker_type = _worker_type AND vtime < line.vtime FOR UPDATE OF shares SKIP LOCKED);
-        END IF;
-        INSERT INTO attempts (job_id, number, worker_id) VALUES (taken.id, taken.attempt, _worker_id);
-        UPDATE clocks SET vtime = greatest(vtime, line.vtime) WHERE worker_type = _worker_type;
-        UPDATE shares SET vtime = vtime + taken.cost,
-            served = CASE priority WHEN line.priority THEN clock_timestamp() ELSE served END
-        WHERE owner = taken.owner AND worker_type = _worker_type;
-        RETURN NEXT taken;
-    END LOOP;
-END $$;
+-- submit_job and lease_jobs, which know quotas as well, are in 0004.
 
 -- Leases one interactive job, whatever waits, if its worker has a slot.
 CREATE FUNCTION lease_job(
@@ -408,16 +288,17 @@ BEGIN
 END $$;
 
 -- Ends one queued job whose deadline has passed, or an interactive one whose caller left before it began; returns its
--- id, or null if there is none.
+-- id, or null if there is none. In the order of an index: without it all jobs that ever ended would be read for one.
 CREATE FUNCTION expire_job(_error bytea, _reason integer, _event bytea) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     job jobs;
 BEGIN
     UPDATE jobs SET status = 'expired', ended = now(), error = _error WHERE id = coalesce((
-        SELECT id FROM jobs WHERE status = 'queued' AND deadline <= now() LIMIT 1 FOR UPDATE SKIP LOCKED
+        SELECT id FROM jobs WHERE status = 'queued' AND deadline <= now()
+        ORDER BY deadline LIMIT 1 FOR UPDATE SKIP LOCKED
     ), (
         SELECT id FROM jobs WHERE status = 'queued' AND interactive AND created < now() - interval '30 seconds'
-        LIMIT 1 FOR UPDATE SKIP LOCKED
+        ORDER BY created LIMIT 1 FOR UPDATE SKIP LOCKED
     )) RETURNING * INTO job;
     IF FOUND THEN
         PERFORM close_job(job, _error, _reason, _event);

@@ -22,19 +22,12 @@ CREATE TABLE usage (
     requests integer NOT NULL CHECK (requests >= 0),  -- in that minute
     PRIMARY KEY (owner, day)
 ) WITH (fillfactor = 50);
-INSERT INTO usage
-    SELECT owner, day, count(*), sum(credits), to_timestamp(0), 0 FROM (
-        SELECT owner, (time AT TIME ZONE 'UTC')::date AS day,
-            credits + coalesce((SELECT credits FROM ledger WHERE job_id = reserved.job_id AND kind = 'settle'), 0) AS credits
-        FROM ledger AS reserved WHERE kind = 'reserve'
-    ) AS jobs GROUP BY owner, day;
 
 -- The bytes of an owner's assets that are not deleted.
 CREATE TABLE storage (
     owner text PRIMARY KEY,
     bytes bigint NOT NULL CHECK (bytes >= 0)
 ) WITH (fillfactor = 50);
-INSERT INTO storage SELECT owner, sum(bytes) FROM assets WHERE deleted IS NULL GROUP BY owner;
 
 CREATE FUNCTION count_storage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -125,10 +118,6 @@ END $$;
 ALTER TABLE shares ADD COLUMN most_running integer;
 CREATE INDEX jobs_running ON jobs (owner) WHERE lease_expires IS NOT NULL AND NOT interactive;
 
-DROP FUNCTION submit_job(
-    text, text, text, text, boolean, bytea, bytea, double precision, integer, text, double precision, double precision,
-    integer, text[], integer, text, boolean, text, text, bytea, bytea, integer, integer, integer
-);
 -- Stores a job and returns it, or the one that its idempotency key already stands for. Raises ATF01 (detail: limit,
 -- size and use) for a full queue, ATQ01 for a quota that is used up and ATI01 for a key that stands for another request;
 -- then nothing is stored, nor counted.
@@ -208,15 +197,6 @@ BEGIN
     PERFORM count_use(_owner, CASE WHEN _quotas.requests_per_minute IS NULL THEN 0 ELSE 1 END, 1, _credits);
 END $$;
 
--- What replicas of the version before call until they are replaced: it counts, and refuses no quota.
-CREATE FUNCTION submit_job(
-    text, text, text, text, boolean, bytea, bytea, double precision, integer, text, double precision, double precision,
-    integer, text[], integer, text, boolean, text, text, bytea, bytea, integer, integer, integer
-) RETURNS SETOF jobs LANGUAGE sql AS $$
-    SELECT * FROM submit_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-        $21, $22, $23, $24, ROW(NULL, NULL, NULL, NULL, 'day', NULL)::quotas)
-$$;
-
 -- Whether the owner of a line has fewer jobs running than they may. What a lost replica leased counts until another one
 -- has taken it over: it may still run. In plpgsql, for that keeps its plan.
 CREATE FUNCTION may_start(_owner text, _worker_type text, _priority integer) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -230,63 +210,73 @@ END $$;
 -- of equals one that was not served since it came, and of it the oldest job that is due.
 -- All replicas together give a worker no more than it has slots; a lease that nobody renews does not count for long.
 -- Owners who have as many jobs running as they may are passed over.
-CREATE OR REPLACE FUNCTION lease_jobs(
+CREATE FUNCTION lease_jobs(
     _worker_type text, _worker text, _worker_id text, _offers text[], _count integer, _slots integer, _lease interval,
     _ageing double precision
 ) RETURNS SETOF jobs LANGUAGE plpgsql AS $$
 DECLARE
     line record;
+    next_id text;
     taken jobs;
     passed_owners text[];
     passed_priorities integer[];
+    lifted_owners text[] := '{}';
+    lifted_priorities integer[] := '{}';
+    lifted_vtimes double precision[] := '{}';
     starts boolean;
     held text[] := '{}';
 BEGIN
     PERFORM FROM clocks WHERE worker_type = _worker_type FOR UPDATE;
     SELECT least(_count, _slots - count(*)) INTO _count FROM jobs
     WHERE worker = _worker AND lease_expires > clock_timestamp() + _lease - interval '4 seconds';
+    <<leasing>>
     FOR number IN 1 .. _count LOOP
-        taken := NULL;
+        next_id := NULL;
         passed_owners := '{}';
         passed_priorities := '{}';
         FOR line IN
-            SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
-            ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
+            -- What fits is looked for here, line by line and without a lock: thousands may have nothing for this worker, and
+            -- a statement for each of them would keep the clock for a second. A lateral join keeps their order.
+            SELECT lines.*, due.fits FROM (
+                SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
+                ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
+            ) AS lines LEFT JOIN LATERAL (
+                SELECT true AS fits FROM jobs
+                WHERE owner = lines.owner AND worker_type = _worker_type AND priority = lines.priority
+                AND status = 'queued' AND NOT interactive AND needs <@ _offers
+                AND not_before <= clock_timestamp() AND deadline > clock_timestamp() LIMIT 1
+            ) AS due ON true
         LOOP
-            starts := may_start(line.owner, _worker_type, line.priority);
+            starts := line.fits AND may_start(line.owner, _worker_type, line.priority);
             IF starts AND line.owner <> ALL(held) THEN
                 -- Another type's workers may lease for this owner now. Who holds none of these locks may wait for one;
                 -- who holds one must not, or two would wait for each other: what is taken so far is given.
                 IF cardinality(held) = 0 THEN
                     PERFORM pg_advisory_xact_lock(3, hashtext(line.owner));
                 ELSIF NOT pg_try_advisory_xact_lock(3, hashtext(line.owner)) THEN
-                    RETURN;
+                    EXIT leasing;
                 END IF;
                 held := held || line.owner;
                 starts := may_start(line.owner, _worker_type, line.priority);
             END IF;
             IF starts THEN
-                UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = clock_timestamp() + _lease,
-                    worker = _worker, worker_id = _worker_id
-                WHERE id = (
-                    SELECT id FROM jobs
-                    WHERE owner = line.owner AND worker_type = _worker_type AND priority = line.priority
-                    AND status = 'queued' AND NOT interactive AND needs <@ _offers
-                    AND not_before <= clock_timestamp() AND deadline > clock_timestamp()
-                    ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED
-                ) RETURNING * INTO taken;
+                SELECT id INTO next_id FROM jobs
+                WHERE owner = line.owner AND worker_type = _worker_type AND priority = line.priority
+                AND status = 'queued' AND NOT interactive AND needs <@ _offers
+                AND not_before <= clock_timestamp() AND deadline > clock_timestamp()
+                ORDER BY created, id LIMIT 1 FOR UPDATE SKIP LOCKED;
                 EXIT WHEN FOUND;
             END IF;
             passed_owners := passed_owners || line.owner;
             passed_priorities := passed_priorities || line.priority;
         END LOOP;
-        EXIT WHEN taken.id IS NULL;
-        IF cardinality(passed_owners) > 0 THEN  -- they gain nothing by being passed over
-            UPDATE shares SET vtime = line.vtime WHERE (owner, worker_type, priority) IN (
-                SELECT owner, worker_type, priority FROM shares
-                JOIN unnest(passed_owners, passed_priorities) AS passed(owner, priority) USING (owner, priority)
-                WHERE worker_type = _worker_type AND vtime < line.vtime FOR UPDATE OF shares SKIP LOCKED);
-        END IF;
+        EXIT WHEN next_id IS NULL;
+        UPDATE jobs SET status = 'leased', attempt = attempt + 1, lease_expires = clock_timestamp() + _lease,
+            worker = _worker, worker_id = _worker_id
+        WHERE id = next_id RETURNING * INTO taken;
+        lifted_owners := lifted_owners || passed_owners;
+        lifted_priorities := lifted_priorities || passed_priorities;
+        lifted_vtimes := lifted_vtimes || array_fill(line.vtime, ARRAY[cardinality(passed_owners)]);
         INSERT INTO attempts (job_id, number, worker_id) VALUES (taken.id, taken.attempt, _worker_id);
         UPDATE clocks SET vtime = greatest(vtime, line.vtime) WHERE worker_type = _worker_type;
         UPDATE shares SET vtime = vtime + taken.cost,
@@ -294,4 +284,14 @@ BEGIN
         WHERE owner = taken.owner AND worker_type = _worker_type;
         RETURN NEXT taken;
     END LOOP;
+    -- Those with nothing for this worker gain nothing by being passed over. Their locks are taken in no order, so they come
+    -- last: while they are held nothing is waited for.
+    UPDATE shares SET vtime = lifted.vtime FROM (
+        SELECT owner, priority, passed.vtime FROM shares JOIN (
+            SELECT owner, priority, max(vtime) AS vtime
+            FROM unnest(lifted_owners, lifted_priorities, lifted_vtimes) AS each(owner, priority, vtime) GROUP BY 1, 2
+        ) AS passed USING (owner, priority)
+        WHERE worker_type = _worker_type AND shares.vtime < passed.vtime FOR UPDATE OF shares SKIP LOCKED
+    ) AS lifted
+    WHERE worker_type = _worker_type AND shares.owner = lifted.owner AND shares.priority = lifted.priority;
 END $$;

@@ -30,6 +30,8 @@ POLL_SECONDS = 1.0
 MOST, MOST_TO_HOST, MOST_OF_OWNER = 32, 2, 4
 # An owner whose receiver kept us waiting for so long, whatever it said then, has one at once for a while.
 SLOW_SECONDS, SLOW_FOR_SECONDS = 4.0, 600.0
+# All such owners together never have more than this share of the places: however many they are, the others have theirs.
+MOST_OF_THE_SLOW = 0.5
 # More than a request may last, with the database's answer before and after it.
 LEASE_SECONDS = 30.0
 BACK_OFF_SECONDS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
@@ -128,15 +130,20 @@ class Webhooks:
         values = {"hosts": _busy((row["host"] for row in self._sending.values()), MOST_TO_HOST), "lease": LEASE_SECONDS}
         under_way = Counter(row["owner"] for row in self._sending.values())
         full = [owner for owner, count in under_way.items() if count >= self._most_of(owner)]
+        slow = [owner for owner in self._slow if self._is_slow(owner)]
+        shut = slow if sum(under_way[owner] for owner in slow) >= MOST * MOST_OF_THE_SLOW else []
         async with self._database.connection() as connection:
             for owners in (list(under_way), full) if under_way else (full,):
-                taken = await connection.execute(TAKE, {**values, "owners": owners})
+                taken = await connection.execute(TAKE, {**values, "owners": owners + shut})
                 if (row := await taken.fetchone()) is not None:
                     return row
         return None
 
     def _most_of(self, owner: str) -> int:
-        return 1 if self._slow.get(owner, 0.0) > time.monotonic() else MOST_OF_OWNER
+        return 1 if self._is_slow(owner) else MOST_OF_OWNER
+
+    def _is_slow(self, owner: str) -> bool:
+        return self._slow.get(owner, 0.0) > time.monotonic()
 
     def _waited(self, owner: str, seconds: float) -> None:
         """Remembers whose receiver was slow. That it was quick since forgives nothing: he may have others."""

@@ -11,6 +11,7 @@ from chat_service.servicer import ChatServicer
 from edge_service.intake import plan
 from edge_service.jobs import execution
 from edge_service.jobs.database import Database
+from edge_service.jobs.estimates.forecasts import Forecasts
 from shared.errors import CapabilityMissing, status_of
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -105,6 +106,23 @@ async def test_an_ended_job_is_repeated_as_a_new_one_that_names_the_old(ann: Cal
     assert (await ann.ended(new.id)).chat_callback.assets[0].content == "red fox "
 
 
+async def test_a_repetition_sent_again_is_the_first_though_it_would_be_refused_today(
+    ann: Calls, monkeypatch: pytest.MonkeyPatch
+):
+    old = await ann.ended((await ann.submit(chat=says("red fox"))).id)
+    request = edge_pb2.RetryJobRequest(job_id=old.id, idempotency_key="again")
+    new = (await ann.jobs.RetryJob(request, metadata=ann.metadata)).job
+
+    def refuse(*_: object) -> None:
+        raise CapabilityMissing("the worker that could do it has gone")
+
+    monkeypatch.setattr(plan, "check_capabilities", refuse)
+    assert (await ann.jobs.RetryJob(request, metadata=ann.metadata)).job.id == new.id
+    request.idempotency_key = "another"
+    failure = await refused(ann.jobs.RetryJob(request, metadata=ann.metadata))
+    assert failure.code() == grpc.StatusCode.FAILED_PRECONDITION
+
+
 async def test_an_open_job_cannot_be_repeated(ann: Calls, engine: SteeredEngine):
     job = await ann.submit(chat=says("wait"))
     failure = await refused(ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=job.id), metadata=ann.metadata))
@@ -185,4 +203,19 @@ async def test_a_chat_turn_takes_no_slot_that_is_taken(ann: Calls, engine: Steer
     request.request.messages.add(role=2, content="hi")
     failure = await refused(ann.chat.Chat(request, metadata=ann.metadata).read())
     assert failure.code() == grpc.StatusCode.UNAVAILABLE
+    engine.released.set()
+
+
+async def test_a_page_of_queued_jobs_asks_once_for_their_places(
+    ann: Calls, engine: SteeredEngine, monkeypatch: pytest.MonkeyPatch
+):
+    await ann.submit(chat=says("wait"))
+    await until(lambda: engine.running)
+    queued = [await ann.submit(chat=says("red fox")) for _ in range(12)]
+    asked, ask = [], Forecasts.of
+    monkeypatch.setattr(Forecasts, "of", lambda self, ids: asked.append(ids) or ask(self, ids))
+    page = await ann.jobs.ListJobs(edge_pb2.ListJobsRequest(page_size=12), metadata=ann.metadata)
+    assert [job.id for job in page.jobs] == [job.id for job in reversed(queued)]
+    assert [job.queue_position for job in page.jobs] == list(range(12, 0, -1))
+    assert len(asked) == 1
     engine.released.set()

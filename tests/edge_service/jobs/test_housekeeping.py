@@ -376,6 +376,17 @@ async def test_a_replica_that_freezes_in_its_round_loses_it(library: Library, mo
     await asyncio.gather(frozen, return_exceptions=True)
 
 
+async def test_a_store_that_is_slow_ends_no_round(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    await library.job("old", days=8)
+    for attempt in range(1, 4):
+        await library.asset("old", days=8, attempt=attempt)
+    monkeypatch.setattr(module, "FROZEN_AFTER", "600ms")
+    monkeypatch.setattr(module, "FILES_AT_ONCE", 1)
+    library.assets.hanging = 0.4  # each in time, all of them not
+    assert await library.round()
+    assert await library.ids("assets", "key") == [] == library.files()
+
+
 async def test_a_lost_connection_ends_a_round_and_not_the_loop(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, cast
 
 import psycopg
@@ -20,7 +21,7 @@ from shared.assets import AssetStore
 from shared.errors import AssetNotFound, Cancelled, DatabaseUnavailable, JobNotFound
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from tests.edge_service.jobs.conftest import Jobs, asset
+from tests.edge_service.jobs.conftest import Jobs, asset, plan
 
 LOST = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -71,6 +72,21 @@ async def test_a_job_that_somebody_else_changes_holds_up_no_lease(jobs: Jobs, da
             assert [lease.job_id for lease in await jobs.lease()] == [second]
 
 
+async def test_a_lease_waits_for_nobody_while_it_holds_the_lines_it_passed_over(jobs: Jobs, database_url: str):
+    await jobs.submit("bob", replace(plan(needs=["other"]), priority=2))
+    await jobs.submit("bob")
+    await jobs.submit("ann", replace(plan(), priority=1))
+    await jobs.execute("UPDATE shares SET vtime = 5 WHERE owner = 'ann'")  # bob's line would gain by waiting
+    lock = "SELECT FROM shares WHERE owner = 'bob' AND priority = %s FOR UPDATE"
+    async with await psycopg.AsyncConnection.connect(database_url) as other:  # a change of bob's, line after line
+        await other.execute(lock, [0])
+        leasing = asyncio.create_task(jobs.lease(2))  # passes over bob's urgent line, then takes a job of his other one
+        await asyncio.sleep(0.3)
+        await other.execute(lock, [2])
+        await other.commit()
+        assert [lease.owner for lease in await leasing] == ["ann", "bob"]
+
+
 async def test_a_write_is_repeated_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(execution, "RETRY_SECONDS", 0.01)
     tries = 0
@@ -84,6 +100,15 @@ async def test_a_write_is_repeated_while_the_database_is_away(monkeypatch: pytes
 
     assert await persistently(write) == "written"
     assert tries == 4
+
+
+async def test_a_result_that_no_database_took_costs_no_attempt(jobs: Jobs, assets: AssetStore):
+    """The database comes back just when patience ends: the job is done again, not called failed."""
+    lease = await jobs.running()
+    await Execution(jobs.leases, assets, Costs(jobs.database)).settle(lease, DatabaseUnavailable("away"))
+    job = await jobs.store.job("ann", lease.job_id)
+    assert job.status == job_pb2.JOB_STATUS_QUEUED
+    assert not job.attempts
 
 
 async def test_the_files_of_a_refused_result_are_removed(jobs: Jobs, assets: AssetStore):

@@ -242,3 +242,21 @@ async def test_lines_count_their_jobs_whatever_happens_to_them(jobs: Jobs):
         "SELECT queued, head = (SELECT created FROM jobs WHERE id = %s) AS right_head FROM shares", ids[3]
     )
     assert line == {"queued": 2, "right_head": True}
+
+
+async def test_a_lease_looks_at_the_jobs_of_the_first_lines_alone(jobs: Jobs):
+    await jobs.execute(
+        "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
+        " SELECT 'j' || n, 'o' || n, 'sdxl_image_fast', 'sdxl', false, 'queued', '', '', now() + interval '1 h'"
+        " FROM generate_series(1, 500) AS n"
+    )
+    await jobs.execute(
+        "INSERT INTO shares (owner, worker_type, priority, queued, head, vtime)"
+        " SELECT owner, worker_type, priority, 1, created, 0 FROM jobs"
+    )
+    async with jobs.database.transaction() as connection:
+        lease = "SELECT id FROM lease_jobs('sdxl', 'worker:1', 'w', '{}', 1, 1, interval '10 s', 60)"
+        assert len(await (await connection.execute(lease.encode())).fetchall()) == 1
+        looks = "SELECT seq_scan + idx_scan AS looks FROM pg_stat_xact_user_tables WHERE relname = 'jobs'"
+        [found] = await (await connection.execute(looks.encode())).fetchall()
+    assert found["looks"] < 50

@@ -349,3 +349,21 @@ async def test_a_turn_whose_caller_left_before_it_began_ends_soon(jobs: Jobs):
     await jobs.execute("UPDATE jobs SET created = now() - interval '31 seconds'")
     await jobs.leases.expire()
     assert (await jobs.store.job("ann", job_id)).status == job_pb2.JOB_STATUS_EXPIRED
+
+
+async def test_jobs_that_ended_or_wait_are_not_read_to_find_those_that_are_late(jobs: Jobs):
+    await jobs.execute(
+        "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline, ended)"
+        " SELECT 'e' || n, 'ann', 't', 'sdxl', false, 'completed', '', '', now(), now() FROM generate_series(1, 9000) n"
+    )
+    await jobs.execute(
+        "INSERT INTO jobs (id, owner, type, worker_type, interactive, status, plan, decisions, deadline)"
+        " SELECT 'q' || n, 'ann', 't', 'sdxl', false, 'queued', '', '', now() + interval '1 h'"
+        " FROM generate_series(1, 3000) AS n"
+    )
+    await jobs.execute("ANALYZE jobs")
+    async with jobs.database.transaction() as connection:
+        await connection.execute("SELECT expire_job('', 1, '')")
+        reads = "SELECT seq_tup_read + idx_tup_fetch AS reads FROM pg_stat_xact_user_tables WHERE relname = 'jobs'"
+        [found] = await (await connection.execute(reads.encode())).fetchall()
+    assert found["reads"] < 10

@@ -411,6 +411,25 @@ async def test_an_owner_whose_receiver_was_slow_has_one_place_for_a_while(
     receiver.open.set()
 
 
+async def test_as_many_slow_owners_as_there_are_places_leave_some_to_others(
+    jobs: Jobs, replicas: list[Replica], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(webhooks_module, "MOST", 4)
+    monkeypatch.setattr(webhooks_module, "SLOW_SECONDS", 0.4)
+    monkeypatch.setattr(outgoing_module, "TOTAL_SECONDS", 0.5)
+    receiver.open.clear()
+    for number in range(4 * 8):  # each with more to send than there is time for
+        job_id = await completed(jobs, receiver.url, owner=f"slow {number % 4}")
+        await jobs.execute("UPDATE outbox SET host = %s WHERE job_id = %s", str(number), job_id)
+    async with receiving("127.0.0.1:0") as quick:
+        replicas[0].start()
+        await until(lambda: len(replicas[0].webhooks._slow) == 4)
+        monkeypatch.setattr(outgoing_module, "TOTAL_SECONDS", 60.0)
+        job_id = await completed(jobs, quick.url, owner="bob")
+        assert (await settled(jobs, job_id))["state"] == "delivered"
+    receiver.open.set()
+
+
 async def test_two_replicas_send_each_callback_once(jobs: Jobs, replicas: list[Replica], receiver: Receiver):
     ids = [await completed(jobs, receiver.url) for _ in range(20)]
     for replica in replicas:

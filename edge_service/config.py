@@ -40,7 +40,8 @@ class EdgeConfig(ServiceConfig):
     token: str = Field("", description="The developer token. Default: made at first start, kept in the data folder.")
     allowed_networks: str = Field(
         "",
-        description="Networks besides the internet that webhooks may go to: 10.1.0.0/16, separated by commas.",
+        description="Networks besides the internet that webhooks may go to and reference pictures come from,"
+        " separated by commas: 10.1.0.0/16.",
     )
 
     @field_validator("allowed_networks")

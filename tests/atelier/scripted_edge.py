@@ -57,6 +57,7 @@ class Script:
     workers: edge_pb2.ListWorkersResponse = field(default_factory=one_worker)
     submitted: list[edge_pb2.SubmitJobRequest] = field(default_factory=list)
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
+    uploads: list[edge_pb2.CreateUploadRequest] = field(default_factory=list)
     watched: list[int] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     retried: list[edge_pb2.RetryJobRequest] = field(default_factory=list)
@@ -216,6 +217,16 @@ class ScriptedEdge(
         for start in range(0, len(self.script.bytes), 256 * 1024):
             yield edge_pb2.DownloadAssetResponse(chunk=self.script.bytes[start : start + 256 * 1024])
 
+    def CreateUpload(self, request, context):
+        """Says that the bytes are there already: how they are sent, a real edge is needed for."""
+        self._let_in(context)
+        try:
+            check(request)
+        except InvalidRequest as error:
+            refuse(context, error)
+        self.script.uploads.append(request)
+        return edge_pb2.CreateUploadResponse(asset=edge_pb2.Asset(key=upload_key(request.sha256)))
+
     def GetCatalog(self, request, context):
         self._let_in(context)
         steps = edge_pb2.Parameter(field="config.steps", type="uint32", default="25", minimum=10, maximum=50)
@@ -237,6 +248,10 @@ class ScriptedEdge(
     def _find(self, job_id: str, context) -> None:
         if job_id != JOB_ID:
             refuse(context, JobNotFound(f"no job {job_id}"))
+
+
+def upload_key(sha256: str) -> str:
+    return f"developer/upload_{sha256[:32]}/image_0.png"
 
 
 def queued() -> edge_pb2.Job:

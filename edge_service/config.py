@@ -75,7 +75,8 @@ class EdgeConfig(ServiceConfig):
     )
     allowed_networks: str = Field(
         "",
-        description="Networks besides the internet that webhooks may go to: 10.1.0.0/16, separated by commas.",
+        description="Networks besides the internet that webhooks may go to and reference pictures come from,"
+        " separated by commas: 10.1.0.0/16.",
     )
 
     policies: str = Field(

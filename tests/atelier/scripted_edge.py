@@ -68,6 +68,7 @@ class Script:
     workers: edge_pb2.ListWorkersResponse = field(default_factory=one_worker)
     submitted: list[edge_pb2.SubmitJobRequest] = field(default_factory=list)
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
+    uploads: list[edge_pb2.CreateUploadRequest] = field(default_factory=list)
     watched: list[int] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     keys_asked: list[edge_pb2.CreateKeyRequest] = field(default_factory=list)
@@ -228,6 +229,16 @@ class ScriptedEdge(
         for start in range(0, len(self.script.bytes), 256 * 1024):
             yield edge_pb2.DownloadAssetResponse(chunk=self.script.bytes[start : start + 256 * 1024])
 
+    def CreateUpload(self, request, context):
+        """Says that the bytes are there already: how they are sent, a real edge is needed for."""
+        self._let_in(context)
+        try:
+            check(request)
+        except InvalidRequest as error:
+            refuse(context, error)
+        self.script.uploads.append(request)
+        return edge_pb2.CreateUploadResponse(asset=edge_pb2.Asset(key=upload_key(request.sha256)))
+
     def GetCatalog(self, request, context):
         self._let_in(context)
         steps = edge_pb2.Parameter(field="config.steps", type="uint32", default="25", minimum=10, maximum=50)
@@ -282,6 +293,10 @@ def api_key() -> edge_pb2.ApiKey:
     key = edge_pb2.ApiKey(id=API_KEY, name="nightly", user_id="ann", tier="basic", scopes=["jobs.read", "jobs.write"])
     key.expires.FromSeconds(1_834_567_890)
     return key
+
+
+def upload_key(sha256: str) -> str:
+    return f"developer/upload_{sha256[:32]}/image_0.png"
 
 
 def queued() -> edge_pb2.Job:

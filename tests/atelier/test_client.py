@@ -16,6 +16,7 @@ from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
 from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge
 
 
@@ -58,6 +59,10 @@ async def test_every_option_of_an_image_is_in_the_job(client: AsyncClient, scrip
         negative_prompt="",
         scheduler="dpmpp_2m",
         clip_skip=2,
+        reference_image_url="developer/upload_1/image_0.png",
+        reference_strength=0.0,
+        reference_type="character",
+        reference_use="modify",
     )
     job = script.submitted[0].sdxl
     assert job.type == sdxl_pb2.SDXL_JOB_TYPE_SDXL_IMAGE_FAST
@@ -66,6 +71,10 @@ async def test_every_option_of_an_image_is_in_the_job(client: AsyncClient, scrip
     )
     assert job.config.HasField("seed")
     assert job.sampling == sdxl_pb2.SdxlSampling(scheduler=sdxl_pb2.SDXL_SCHEDULER_DPMPP_2M, clip_skip=2)
+    assert job.metadata.reference_image_url == "developer/upload_1/image_0.png"
+    assert job.metadata.HasField("reference_strength")
+    assert job.metadata.reference_type == sdxl_pb2.REFERENCE_TYPE_CHARACTER
+    assert script.submitted[0].reference_use == edge_pb2.REFERENCE_USE_MODIFY
 
 
 async def test_what_is_not_given_is_left_to_the_edge(client: AsyncClient, script: Script) -> None:
@@ -86,8 +95,17 @@ async def test_every_option_of_a_video_is_in_the_job(client: AsyncClient, script
         flow_shift=3.0,
         seed=5,
         negative_prompt="blur",
+        reference_mode="both",
+        first_frame="developer/upload_1/image_0.png",
+        last_frame="https://example.com/b.png",
+        reference_strength=0.3,
     )
     job = script.submitted[0].wan
+    assert (job.config.first_frame, job.config.last_frame) == (
+        "developer/upload_1/image_0.png",
+        "https://example.com/b.png",
+    )
+    assert (job.config.reference_mode, job.metadata.reference_strength) == (wan_pb2.WAN_REFERENCE_MODE_BOTH, 0.3)
     assert (job.config.width, job.config.height, job.config.frames, job.config.fps) == (480, 832, 83, 24)
     assert (job.sampling.steps, job.sampling.guidance_scale, job.sampling.flow_shift) == (30, 7.0, 3.0)
     assert (job.sampling.seed, job.sampling.negative_prompt) == (5, "blur")

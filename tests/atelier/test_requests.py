@@ -18,8 +18,12 @@ def fields(*messages: Descriptor) -> set[str]:
 
 
 def test_every_declared_option_is_a_field_of_the_contract() -> None:
-    image = fields(sdxl_pb2.SdxlJob.DESCRIPTOR, sdxl_pb2.SdxlConfig.DESCRIPTOR, sdxl_pb2.SdxlSampling.DESCRIPTOR)
-    video = fields(wan_pb2.WanJob.DESCRIPTOR, wan_pb2.WanConfig.DESCRIPTOR, wan_pb2.WanSampling.DESCRIPTOR)
+    image = fields(*(part.DESCRIPTOR for part in (
+        sdxl_pb2.SdxlJob, sdxl_pb2.SdxlConfig, sdxl_pb2.SdxlMetadata, sdxl_pb2.SdxlSampling
+    )))  # fmt: skip
+    video = fields(*(part.DESCRIPTOR for part in (
+        wan_pb2.WanJob, wan_pb2.WanConfig, wan_pb2.WanMetadata, wan_pb2.WanSampling
+    )))  # fmt: skip
     submit = set(requests.SubmitOptions.__annotations__)
     assert submit <= fields(edge_pb2.SubmitJobRequest.DESCRIPTOR)
     assert set(requests.ImageOptions.__annotations__) - submit <= image

@@ -18,28 +18,28 @@ def _words(text: str) -> tuple[str, ...]:
 # Who is, or may be, under 18. "girl" and "boy" are words for children; who means an adult can say woman or man.
 MINOR: Languages = {
     "en": _words("""
-        child, children, childs, childlike, childish, kid, kids, kiddie, kiddies, kiddo, kiddy, minor, minors, underage,
-        underaged, under age, under aged, teen, teens, teenage, teenaged, teenager, teenagers, teenie, teenies, tween,
-        tweens, tweenie, preteen, preteens, pre teen, pre teens, pubescent, prepubescent, prepubertal, pubertal,
-        puberty, adolescent, adolescents, adolescence, juvenile, juveniles, infant, infants, infantile, baby, babies,
-        toddler, toddlers, newborn, newborns, boy, boys, girl, girls, youngster, youngsters, youngling, younglings,
-        young one, young ones, little one, little ones, tots, tyke, tykes, moppet, bairn, schoolgirl, schoolgirls,
-        schoolboy, schoolboys, schoolkid, schoolkids, schoolchild, schoolchildren, school age, school aged,
-        school uniform, school uniforms, kindergarten, kindergartner, kindergartners, kindergartener, preschool,
-        preschooler, preschoolers, pre schooler, daycare, high school, highschool, high schooler, high schoolers,
-        highschooler, highschoolers, middle school, middleschool, middle schooler, middle schoolers, middleschooler,
-        junior high, elementary school, elementary schooler, primary school, grade school, grade schooler,
-        gradeschooler, sixth former, sixth formers, first grade, first grader, second grader, third grade,
-        third grader, fourth grade, fourth grader, fifth grade, fifth grader, sixth grade, sixth grader,
-        seventh grade, seventh grader, eighth grade, eighth grader, ninth grade, ninth grader, tenth grade,
-        tenth grader, eleventh grade, eleventh grader, twelfth grader, daughter, daughters, stepdaughter,
-        stepdaughters, stepson, stepchild, granddaughter, granddaughters, grandson, grandchild, grandchildren, niece,
-        nieces, nephew, nephews, little sister, little brother, younger sister, younger brother, kid sister,
-        kid brother, my son, his son, her son, their son, young son, little son, cub scout, cub scouts, training bra,
-        diaper, diapers, nappy, nappies, pacifier, loli, lolis, lolicon, lolita, lolitas, shota, shotas, shotacon,
-        nymphet, nymphets, jailbait, jail bait, barely legal, not legal yet, not yet legal, ageplay, age play, ddlg,
-        age regression, age regressed, de aged, deaged, pedo, pedos, pedophil*, paedophil*, paedo, pederast*,
-        hebephil*, ephebophil*, cp, pthc, cheese pizza"""),
+        child, children, childs, childlike, childish, kid, kids, kiddie, kiddies, kiddo, kiddy, minor, minors,
+        underage, underaged, under age, under aged, teen, teens, teenage, teenaged, teenager, teenagers, teenie,
+        teenies, tween, tweens, tweenie, preteen, preteens, pre teen, pre teens, pubescent, prepubescent,
+        prepubertal, pubertal, puberty, adolescent, adolescents, adolescence, juvenile, juveniles, infant, infants,
+        infantile, baby, babies, toddler, toddlers, newborn, newborns, boy, boys, girl, girls, youngster,
+        youngsters, youngling, younglings, young one, young ones, little one, little ones, tots, tyke, tykes,
+        moppet, bairn, schoolgirl, schoolgirls, schoolboy, schoolboys, schoolkid, schoolkids, schoolchild,
+        schoolchildren, school age, school aged, school uniform, school uniforms, kindergarten, kindergartner,
+        kindergartners, kindergartener, preschool, preschooler, preschoolers, pre schooler, daycare, high school,
+        highschool, high schooler, high schoolers, highschooler, highschoolers, middle school, middleschool,
+        middle schooler, middle schoolers, middleschooler, junior high, elementary school, elementary schooler,
+        primary school, grade school, grade schooler, gradeschooler, sixth former, sixth formers, first grade,
+        first grader, second grader, third grade, third grader, fourth grade, fourth grader, fifth grade,
+        fifth grader, sixth grade, sixth grader, seventh grade, seventh grader, eighth grade, eighth grader,
+        ninth grade, ninth grader, tenth grade, tenth grader, eleventh grade, eleventh grader, twelfth grader,
+        daughter, daughters, stepdaughter, stepdaughters, stepson, stepchild, granddaughter, granddaughters,
+        grandson, grandchild, grandchildren, niece, nieces, nephew, nephews, little sister, little brother,
+        younger sister, younger brother, kid sister, kid brother, my son, his son, her son, their son, young son,
+        little son, cub scout, cub scouts, training bra, diaper, diapers, nappy, nappies, pacifier, loli, lolis,
+        lolicon, lolita, lolitas, shota, shotas, shotacon, nymphet, nymphets, jailbait, jail bait, barely legal,
+        not legal yet, not yet legal, ageplay, age play, ddlg, age regression, age regressed, de aged, deaged, pedo,
+        pedos, pedophil*, paedophil*, paedo, pederast*, hebephil*, ephebophil*, cp, pthc, cheese pizza"""),
     "de": _words("""
         kinder, kindern, kindes, kindchen, kindlich*, ein kind, eines kindes, das kind, dem kind, kleines kind,
         kleinkind*, schulkind*, mädchen, schulmädchen, schuljunge, schuljungen, kleiner junge, kleine jungen, bub,
@@ -47,11 +47,11 @@ MINOR: Languages = {
         schülerinnen, grundschüler*, grundschule, vorpubertär*, pubertär*, pubertierend*, tochter, töchter, nichte,
         neffe, heranwachsende*, halbwüchsig*"""),
     "fr": _words("""
-        enfant, enfants, enfantin, enfantine, gamin, gamine, gamins, gamines, gosse, gosses, mineur, mineure, mineurs,
-        mineures, fillette, fillettes, garçon, garçons, garçonnet, petite fille, petites filles, jeune fille,
-        jeunes filles, adolescente, adolescentes, bébé, bébés, écolier, écoliers, écolière, écolières, collégien,
-        collégienne, collégiennes, lycéen, lycéens, lycéenne, lycéennes, nourrisson, nourrissons, préado, préados,
-        préadolescent*, prépubère, impubère"""),
+        enfant, enfants, enfantin, enfantine, gamin, gamine, gamins, gamines, gosse, gosses, mineur, mineure,
+        mineurs, mineures, fillette, fillettes, garçon, garçons, garçonnet, fille, filles,
+        adolescente, adolescentes, bébé, bébés, écolier, écoliers, écolière, écolières,
+        collégien, collégienne, collégiennes, lycéen, lycéens, lycéenne, lycéennes, nourrisson, nourrissons, préado,
+        préados, préadolescent*, prépubère, impubère"""),
     "es": _words("""
         niños, niñas, niñita, niñito, una niña, un niño, la niña, el niño, menores, menor de edad, adolescente,
         adolescentes, infantil, infantiles, bebé, bebés, colegiala, colegialas, chiquilla, chiquillo, chiquillas,
@@ -61,12 +61,12 @@ MINOR: Languages = {
         bebês, menor de idade, menores de idade, novinha, novinhas, moleque, moleques, filha, filhas, filhinha"""),
     "it": _words("""
         bambino, bambina, bambini, bambine, bambinetta, ragazzina, ragazzino, ragazzine, ragazzini, minorenne,
-        minorenni, adolescenti, neonato, neonata, neonati, figlia, figlie, fanciulla, fanciullo, fanciulle, fanciulli,
-        liceale, liceali, bimba, bimbe, bimbi"""),
+        minorenni, adolescenti, neonato, neonata, neonati, figlia, figlie, fanciulla, fanciullo, fanciulle,
+        fanciulli, liceale, liceali, bimba, bimbe, bimbi"""),
     "nl": _words("""
-        kinderen, kindje, kindjes, een kind, het kind, kleuter, kleuters, peuter, peuters, meisje, meisjes, jongetje,
-        jongetjes, tiener, tieners, minderjarig*, puber, pubers, schoolmeisje, schoolmeisjes, dochter, dochters,
-        dochtertje, scholier, scholieren"""),
+        kinderen, kindje, kindjes, een kind, het kind, kleuter, kleuters, peuter, peuters, meisje, meisjes,
+        jongetje, jongetjes, tiener, tieners, minderjarig*, puber, pubers, schoolmeisje, schoolmeisjes, dochter,
+        dochters, dochtertje, scholier, scholieren"""),
     "pl": _words("""
         dziecko, dziecka, dzieckiem, dziecku, dzieci, dziecię*, dziewczynk*, chłopiec, chłopca, chłopcy, chłopcem,
         chłopców, chłopczyk*, nastolat*, nieletni*, małoletni*, niemowl*, przedszkol*, uczennic*, córk*, gimnazjal*,
@@ -76,60 +76,61 @@ MINOR: Languages = {
         мальчишк*, подрост*, несовершеннолетн*, малолетн*, младен*, малыш*, школьниц*, школьник*, дочь, дочк*,
         дочери"""),
     "zh": _words("""
-        儿童, 兒童, 小孩, 孩子, 女孩, 男孩, 女童, 男童, 幼女, 幼童, 幼儿, 幼兒, 少女, 少年, 未成年, 萝莉, 蘿莉, 正太,
-        小学生, 小學生, 初中生, 高中生, 中学生, 中學生, 婴儿, 嬰兒, 宝宝, 寶寶, 学生妹, 學生妹, 少儿, 小女生, 小男生,
-        女学生, 女學生, 女儿, 女兒"""),
+        儿童, 兒童, 小孩, 孩子, 女孩, 男孩, 女童, 男童, 幼女, 幼童, 幼儿, 幼兒, 少女, 少年, 未成年, 萝莉, 蘿莉,
+        正太, 小学生, 小學生, 初中生, 高中生, 中学生, 中學生, 婴儿, 嬰兒, 宝宝, 寶寶, 学生妹, 學生妹, 少儿, 小女生,
+        小男生, 女学生, 女學生, 女儿, 女兒"""),
     "ja": _words("""
         子供, 子ども, こども, 幼児, 幼い, 女児, 男児, 女の子, 男の子, 高校生, 女子高生, 女子中学生, ロリ, ショタ,
         赤ちゃん, 園児, 児童, 娘"""),
     "ko": _words("""
-        어린이, 아동, 소녀, 소년, 미성년, 초등학생, 중학생, 고등학생, 여고생, 여중생, 남고생, 로리, 쇼타, 아기, 꼬마, 유아,
-        여자아이, 남자아이, 청소년, 십대"""),
+        어린이, 아동, 소녀, 소년, 미성년, 초등학생, 중학생, 고등학생, 여고생, 여중생, 남고생, 로리, 쇼타, 아기,
+        꼬마, 유아, 여자아이, 남자아이, 청소년, 십대"""),
     "pictographs": ("👶", "👧", "👦", "🧒"),
 }
 
 SEXUAL: Languages = {
     "en": _words("""
-        sex, sexy, sexier, sexiest, sexual, sexually, sexuali*, sexting, nude, nudes, nudity, nudist, nudists, nudism,
-        naked, nakedness, topless, unclothed, undress, undressed, undresses, undressing, disrobed, disrobing,
-        no clothes, no clothing, without clothes, without clothing, without any clothes, wearing nothing,
+        sex, sexy, sexier, sexiest, sexual, sexually, sexuali*, sexting, nude, nudes, nudity, nudist, nudists,
+        nudism, naked, nakedness, topless, unclothed, undress, undressed, undresses, undressing, disrobed,
+        disrobing, no clothes, no clothing, without clothes, without clothing, without any clothes, wearing nothing,
         nothing on, clothes off, no underwear, without underwear, no panties, no bra, birthday suit, in the buff,
-        bare breasts, bare breasted, bare bottom, bare buttocks, skinny dip, skinny dipping, see through, seethrough,
-        porn, porno, pornos, pornograph*, pron, xxx, x rated, nsfw, not safe for work, adult content, adult film,
-        adult video, adult movie, adults only, adult themes, hentai, ecchi, erotic, erotica, erotically, eroticism,
-        explicit, explicitly, uncensored, lewd, lewds, lewdness, lascivious*, lecherous, lustful, lusty, lusting,
-        horny, aroused, arousing, arousal, orgasm*, masturbat*, intercourse, coitus, foreplay, genital, genitals,
-        genitalia, penis, penises, phallus, vagina, vulva, clitoris, scrotum, testicles, breasts, nipples, areola,
-        areolas, cleavage, boob, boobs, boobies, tits, titties, busty, buxom, voluptuous, cum, cumming, cumshot,
-        semen, ejaculat*, threesome, gangbang, orgy, orgies, incest, incestuous, fetish, fetishes, kink, kinks, kinky,
-        bdsm, bondage, dominatrix, stripper, strippers, striptease, stripping, strip club, strips off, prostitut*,
-        hooker, brothel, camgirl, onlyfans, only fans, lingerie, thong, thongs, g string, gstring, panties, panty,
-        underwear, undies, knickers, bra, braless, negligee, jockstrap, micro bikini, microbikini, string bikini,
-        skimpy, scantily, seductive, seductively, seduce, seduced, seduces, seducing, seduction, sensual, sensually,
-        sensuality, provocative, provocatively, suggestive, suggestively, sultry, risque, raunchy, obscene, indecent,
-        salacious, titillating, smut, smutty, boudoir, pinup, hot girl, hot girls, hot boy, hot boys, hot teen,
-        hot teens, hot schoolgirl, hot body, spread legs, legs spread, spreading legs, making love, make love,
-        lovemaking, love making, one night stand, french kiss, french kissing, passionate kiss, kissing passionately,
-        fondl*, grope, groped, groping, molest*, rape, raped, rapes, raping, rapist, sodom*, pervert*, pervy,
-        deflower*, virginity, ahegao, upskirt, downblouse, voyeur*, camel toe, cameltoe, futanari, milf, slut, sluts,
-        slutty, whore, whores, fuck, fucks, fucked, fucking, cock, cocks, pussy, pussies, anal, anus, dildo, vibrator,
+        bare breasts, bare breasted, bare bottom, bare buttocks, skinny dip, skinny dipping, see through,
+        seethrough, porn, porno, pornos, pornograph*, pron, xxx, x rated, nsfw, not safe for work, adult content,
+        adult film, adult video, adult movie, adults only, adult themes, hentai, ecchi, erotic, erotica, erotically,
+        eroticism, explicit, explicitly, uncensored, lewd, lewds, lewdness, lascivious*, lecherous, lustful, lusty,
+        lusting, horny, aroused, arousing, arousal, orgasm*, masturbat*, intercourse, coitus, foreplay, genital,
+        genitals, genitalia, penis, penises, phallus, vagina, vulva, clitoris, scrotum, testicles, breasts, nipples,
+        areola, areolas, cleavage, boob, boobs, boobies, tits, titties, busty, buxom, voluptuous, cum, cumming,
+        cumshot, semen, ejaculat*, threesome, gangbang, orgy, orgies, incest, incestuous, fetish, fetishes, kink,
+        kinks, kinky, bdsm, bondage, dominatrix, stripper, strippers, striptease, stripping, strip club, strips off,
+        prostitut*, hooker, brothel, camgirl, onlyfans, only fans, lingerie, thong, thongs, g string, gstring,
+        panties, panty, underwear, undies, knickers, bra, braless, negligee, jockstrap, micro bikini, microbikini,
+        string bikini, skimpy, scantily, seductive, seductively, seduce, seduced, seduces, seducing, seduction,
+        sensual, sensually, sensuality, provocative, provocatively, suggestive, suggestively, sultry, raunchy,
+        obscene, indecent, salacious, titillating, smut, smutty, boudoir, pinup, hot girl, hot girls, hot boy,
+        hot boys, hot teen, hot teens, hot schoolgirl, hot body, spread legs, legs spread, spreading legs,
+        making love, make love, lovemaking, love making, one night stand, french kiss, french kissing,
+        passionate kiss, kissing passionately, fondled, fondles, fondling, grope, groped, groping, molest, molested,
+        molester, molesting, molestation, rape, raped, rapes, raping, rapist, sodom*, pervert*, pervy, deflower*,
+        virginity, ahegao, upskirt, downblouse, voyeur*, camel toe, cameltoe, futanari, milf, slut, sluts, slutty,
+        whore, whores, fuck, fucks, fucked, fucking, cock, cocks, pussy, pussies, anal, anus, dildo, vibrator,
         blowjob, handjob, fellatio, nice ass, her ass, big ass, twerk, twerking, lap dance, pole dance, pole dancer,
         kama sutra, kamasutra, thirst trap"""),
     "de": _words("""
         nackt*, nackig*, entblößt*, entblöst*, unbekleidet*, ausgezogen*, sexuell*, erotisch*, erotik*, pornograf*,
-        geil, geile, geiler, geiles, freizügig*, unterwäsche, dessous, reizwäsche, höschen, busen, brüste,
-        brustwarzen, intimbereich, verführerisch*, lasziv*, anzüglich*, unzüchtig*, unzensiert*, geschlechtsverkehr,
+        geil, geile, geiler, geiles, freizügig*, unterwäsche, reizwäsche, höschen, busen, brüste, brustwarzen,
+        intimbereich, verführerisch*, lasziv*, anzüglich*, unzüchtig*, unzensiert*, geschlechtsverkehr,
         geschlechtsteil*, oben ohne, aufreizend*, sinnlich*, ohne kleidung, ohne kleider, fick*, fkk"""),
     "fr": _words("""
         nue, nues, nudité, nudités, dénudé*, déshabill*, sexe, sexuel, sexuelle, sexuels, sexuelles, érotique,
-        érotiques, érotisme, pornographique, explicite, explicites, seins, sous vêtements, culotte, culottes, sensuel,
-        sensuelle, provocant, provocante, aguichant*, lubrique, génital*, obscène, sans vêtements, tout nu,
+        érotiques, érotisme, pornographique, explicite, explicites, seins, sous vêtements, culotte, culottes,
+        sensuel, sensuelle, provocant, provocante, aguichant*, lubrique, génital*, obscène, sans vêtements, tout nu,
         toute nue, torride, coquine, coquines"""),
     "es": _words("""
-        desnudo, desnuda, desnudos, desnudas, desnudez, desnudarse, sexo, sexi, sexuales, erótico, erótica, eróticos,
-        eróticas, pornográfic*, explícito, explícita, explícitas, lencería, tetas, pechos, ropa interior, bragas,
-        tanga, tangas, sensuales, seductora, seductor, provocativ*, lujuria, lujurios*, cachond*, sin ropa, genitales,
-        lasciv*, follar, follando"""),
+        desnudo, desnuda, desnudos, desnudas, desnudez, desnudarse, sexo, sexi, sexuales, erótico, erótica,
+        eróticos, eróticas, pornográfic*, explícito, explícita, explícitas, lencería, tetas, pechos, ropa interior,
+        bragas, tanga, tangas, sensuales, seductora, seductor, provocativ*, lujuria, lujurios*, cachond*, sin ropa,
+        genitales, lasciv*, follar, follando"""),
     "pt": _words("""
         nua, nuas, nudez, pelada, pelado, peladas, sem roupa, calcinha, calcinhas, peitos, seios, gostosa, safada,
         safado, sedutora, erótico, erótica, pornográfic*, roupa íntima, putaria, transando"""),
@@ -138,31 +139,31 @@ SEXUAL: Languages = {
         provocante, provocanti, svestit*, spogliat*, senza vestiti, esplicito, esplicita, lussuri*, sensuale,
         sensuali, seducente"""),
     "nl": _words("""
-        naakt*, bloot, blote, seks*, sekspot, ondergoed, borsten, zonder kleren, zonder kleding, uitgekleed, ontkleed,
-        verleidelijk*, sensueel, sensuele, geile, onthuld lichaam"""),
+        naakt*, bloot, blote, seks*, sekspot, ondergoed, borsten, zonder kleren, zonder kleding, uitgekleed,
+        ontkleed, verleidelijk*, sensueel, sensuele, geile, onthuld lichaam"""),
     "pl": _words("""
-        nago, nagi, nagie, nagiej, nagich, nagość, goła, goły, gołe, rozebran*, seks*, erotyczn*, bielizn*, majtk*,
-        piersi, zmysłow*, bez ubrania, bez ubrań, uwodziciel*, podniecon*"""),
+        nago, nagi, nagie, nagiej, nagich, nagość, rozebran*, seks*, erotyczn*, bielizn*, majtk*, piersi, zmysłow*,
+        bez ubrania, bez ubrań, uwodziciel*, podniecon*"""),
     "ru": _words("""
         голый, голая, голые, голое, голой, голого, голую, голых, голышом, обнажен*, обнаженн*, нагая, нагой, нагие,
         нагота, раздет*, раздева*, без одежды, секс*, эрот*, порно*, интимн*, нижнее белье, нижнем белье, трусик*,
         лифчик*, возбужд*, развратн*, похотлив*, соблазн*"""),
     "zh": _words("""
-        裸, 色情, 情色, 性爱, 性愛, 性感, 做爱, 做愛, 淫, 黄片, 成人内容, 成人影片, 内衣, 內衣, 露点, 露點, 乳房, 脱光, 没穿衣服,
-        沒穿衣服, 诱惑, 誘惑, 性交, 性行为, 性行為, 性虐, 情趣"""),
+        裸, 色情, 情色, 性爱, 性愛, 性感, 做爱, 做愛, 淫, 黄片, 成人内容, 成人影片, 内衣, 內衣, 露点, 露點, 乳房,
+        脱光, 没穿衣服, 沒穿衣服, 诱惑, 誘惑, 性交, 性行为, 性行為, 性虐, 情趣"""),
     "ja": _words("""
-        ヌード, エロ, エッチ, セックス, ポルノ, アダルト, 下着, ランジェリー, 性的, わいせつ, 猥褻, 官能, おっぱい, 乳首, 巨乳,
-        パンティ, セクシー, 成人向け, 18禁, 服を着ていない"""),
+        ヌード, エロ, エッチ, セックス, ポルノ, アダルト, 下着, ランジェリー, 性的, わいせつ, 猥褻, 官能, おっぱい,
+        乳首, 巨乳, パンティ, セクシー, 成人向け, 18禁, 服を着ていない"""),
     "ko": _words("""
-        누드, 나체, 알몸, 벌거벗, 벗은, 섹스, 섹시, 야한, 야동, 음란, 포르노, 에로, 속옷, 란제리, 성행위, 성인물, 자위, 19금,
-        성관계"""),
+        누드, 나체, 알몸, 벌거벗, 벗은, 섹스, 섹시, 야한, 야동, 음란, 포르노, 에로, 속옷, 란제리, 성행위, 성인물,
+        자위, 19금, 성관계"""),
     "pictographs": ("🔞", "🍆"),
 }
 
 # Count only beside a word of the other list in the same language: "kind" is harmless English, "nu" is Dutch for now.
 HOMOGRAPHS_MINOR: Languages = {
     "de": _words("kind, junge, jungen, teen"),
-    "fr": _words("fille, filles, ado, ados"),
+    "fr": _words("ado, ados"),
     "es": _words("nina, nino, menor, hijo, hijos"),
     "pt": _words("menor, menores, filho, filhos"),
     "it": _words("minore, minori, bimbo, figlio, figli"),
@@ -171,7 +172,8 @@ HOMOGRAPHS_MINOR: Languages = {
 HOMOGRAPHS_SEXUAL: Languages = {
     "fr": _words("nu, nus, string"),
     "pt": _words("nu, nus"),
-    "pl": _words("naga, nagą"),
+    "pl": _words("naga, nagą, goła, goły, gołe"),
+    "de": _words("dessous"),
 }
 
 # Alone each of these is said of adults, too. Words of two groups together are an indication of a minor.
@@ -183,9 +185,11 @@ YOUTH: Mapping[str, tuple[str, ...]] = {
         girly, girlie, lass, lassie, gal, chica, chicas, chico, chicos, muchacha, muchacho, garota, garotas, garoto,
         ragazza, ragazze, ragazzo, ragazzi, dziewczyna, dziewczyny, jeune femme, 女生"""),
     "student": _words("""
-        student, students, pupil, pupils, cheerleader, cheerleaders, babysitter, étudiante, estudiante, aluna, alumna,
-        studentessa, leerling, élève, ученица, 学生, 學生, 학생"""),
-    "school": _words("school, schools, classroom, homework, schule, école, escuela, escola, scuola, szkoła, школа, 学校"),
+        student, students, pupil, pupils, cheerleader, cheerleaders, babysitter, étudiante, estudiante, aluna,
+        alumna, studentessa, leerling, élève, ученица, 学生, 學生, 학생"""),
+    "school": _words(
+        "school, schools, classroom, homework, schule, école, escuela, escola, scuola, szkoła, школа, 学校"
+    ),
     "uniform": _words("uniform, uniforms, uniforme, sailor suit, plaid skirt, pleated skirt"),
     "body": _words("""
         petite, flat chest, flat chested, small breasts, tiny breasts, tiny body, small body, undeveloped,
@@ -212,9 +216,9 @@ ADULT = _words("""
 # ... and what covers someone.
 COVERED = _words("""
     clothes, clothing, clothed, clothings, dressed, dress, garment, garments, shirt, shirts, pants, trousers, skirt,
-    swimsuit, swimwear, bikini, underwear, panties, bra, sfw, safe for work, censored, censoring, censorship, mosaic,
-    kleidung, bekleidet*, angezogen, vêtement, vêtements, habillé, habillée, ropa, vestida, vestido, roupa, roupas,
-    vestiti, vestita, kleren, kleding, gekleed, ubrani*, ubran*, одежд*, одет*, 衣服, 服装, 服を着, 옷""")
+    swimsuit, swimwear, bikini, underwear, panties, bra, sfw, safe for work, censored, censoring, censorship,
+    mosaic, kleidung, bekleidet*, angezogen, vêtement, vêtements, habillé, habillée, ropa, vestida, vestido, roupa,
+    roupas, vestiti, vestita, kleren, kleding, gekleed, ubrani*, ubran*, одежд*, одет*, 衣服, 服装, 服を着, 옷""")
 # A negative prompt that says one of these is read as a prompt: who negates twice wants it shown.
 NEGATIONS = _words("""
     not, no, non, never, without, nor, isnt, arent, dont, lacking, absence, nicht, kein*, ohne, sans, pas, sin, sem,

@@ -14,12 +14,15 @@ _RATIO = re.compile(r"\d+[:×*]\d")
 # Letters in the place of digits: "l4 yo", "1o years old".
 _LETTER_DIGITS = re.compile(r"(?<![^\W_])[il](?=\d(?!\d))")
 _DIGIT_LETTERS = re.compile(r"(?<![^\W_])(\d)o(?![^\W_])")
+_YO = re.compile(r"(?<=\d)\s?y0(?![^\W_])")
+_REPEATED, _LETTERS = re.compile(r"([^\W\d_])\1\1"), re.compile(r"[^\W\d_]+")
+_ALMOST = re.compile(r"(?<![^\W_])(?:almost|nearly|soon)\s{1,3}(?:18|eighteen)(?![^\W_])")
 _ASIAN_NUMBER = "〇零一二三四五六七八九"
 _ASIAN_AGE = re.compile(rf"(?<!\d)(\d{{1,3}}|[{_ASIAN_NUMBER}十百]{{1,5}})\s*(?:歳|才|岁|歲|세|살)")
 _KOREAN_AGE = re.compile(r"(?<![가-힣])(?:(열)\s?)?(하나|한|둘|두|셋|세|넷|네|다섯|여섯|일곱|여덟|아홉|열)\s?살")
 _KOREAN_LAST = ("여덟", "아홉")
 _ASIAN_BORN = re.compile(
-    r"(?<!\d)(\d{4})\s*(?:年|년)\s*(?:\d+\s*(?:月|월)\s*)?(?:\d+\s*(?:日|일)\s*)?(?:生|出生|출생|태어)"
+    r"(?<!\d)(\d{4})\s*(?:年|년)\s*(?:\d+\s*(?:月|월)\s*)?(?:\d+\s*(?:日|일)\s*)?(?:生|出生|생|출생|태어)"
 )
 _UNDER_SIGN = re.compile(r"<\s?1[234678](?!\d)")
 # As people give age and sex in one: "15f", "15/m". Not "f/11", which is an aperture, nor "15m", which is a length.
@@ -33,6 +36,7 @@ def _set(names: Sequence[str]) -> frozenset[str]:
 
 
 NUMBERS = {plain(word): number for word, number in words.NUMBERS.items()}
+BEGINNINGS = NUMBERS | {plain(word): number for word, number in words.BEGINNINGS.items()}
 TENS, FILLERS, JOINING = _set(words.TENS), _set(words.FILLERS), _set(words.JOINING)
 AGE_AFTER, AGE_STEMS, YEARS = _set(words.AGE_AFTER), _set(words.AGE_STEMS), _set(words.YEARS + words.MONTHS)
 OLD = _set(words.OLD)
@@ -46,20 +50,27 @@ _KEYS = {key(word): word for word in {*NUMBERS, *AGE_AFTER, *YEARS, *OLD, *AGE_B
 
 def tells_minor(reading: Reading, year: int) -> bool:
     """Whether any age in the text is under 18 in `year`, the current one."""
-    tokens = _tokens(reading.plain)
-    undisguised = _tokens(" ".join(map(_undisguised, reading.signed)))
-    texts = [tokens, *([undisguised] if undisguised != tokens else []), *map(_tokens, reading.spelled)]
-    return _in_signs(reading.plain, year) or any(_in_tokens(text, year) for text in texts)
+    texts = [reading.plain, *reading.spelled, " ".join(map(_undisguised, reading.signed))]
+    texts.append(" ".join(map(_undisguised, reading.chunks)))
+    if _REPEATED.search(reading.plain):
+        texts.append(_LETTERS.sub(lambda word: _undisguised(word[0]), reading.plain))
+    seen: list[list[str]] = []
+    for tokens in map(_tokens, texts):
+        if tokens not in seen:
+            seen.append(tokens)
+    return _in_signs(reading.plain, year) or any(_in_tokens(tokens, year) for tokens in seen)
 
 
 def _undisguised(word: str) -> str:
-    """A number or a word of age for what is written with signs: "f0urteen"."""
-    return word if word.isalpha() or word.isdecimal() else _KEYS.get(key(word), word)
+    """A number or a word of age for what is written with signs or with letters repeated: "f0urteen", "yeeears"."""
+    if word.isdecimal() or (word.isalpha() and not _REPEATED.search(word)):
+        return word
+    return _KEYS.get(key(word), word)
 
 
 def _tokens(text: str) -> list[str]:
     text = _DIGIT_LETTERS.sub(r"\g<1>0", _LETTER_DIGITS.sub("1", text))
-    return [token for token in _TOKENS.findall(text) if token not in FILLERS]
+    return [token for token in _TOKENS.findall(_YO.sub(" yo", text)) if token not in FILLERS]
 
 
 def _in_tokens(tokens: list[str], year: int) -> bool:
@@ -88,8 +99,8 @@ def _numbers(token: str) -> Iterator[int]:
             yield from (int(part) for part in re.findall(r"\d+", token)[:3] if len(part) <= 2)
     else:
         beginning = next((token.partition(stem)[0] for stem in AGE_STEMS if stem in token), "")
-        if beginning in NUMBERS:
-            yield NUMBERS[beginning]
+        if beginning in BEGINNINGS:
+            yield BEGINNINGS[beginning]
 
 
 def _is_age(number: int, near: tuple[str, ...]) -> bool:
@@ -132,7 +143,7 @@ def _is_recent(token: str, year: int) -> bool:
 
 def _in_signs(text: str, year: int) -> bool:
     """Ages that are told by signs and by scripts without blanks."""
-    if _UNDER_SIGN.search(text) or _AGE_AND_SEX.search(text):
+    if _UNDER_SIGN.search(text) or _ALMOST.search(text) or _AGE_AND_SEX.search(text):
         return True
     if text.isascii():
         return False

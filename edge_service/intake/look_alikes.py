@@ -26,15 +26,16 @@ OTHER_SCRIPTS = {
     "r": "ГЯгяᎡᏒᖇᴦⲅꓣꮁ𐒴𖼵",
     "s": "ЅѕՏᏕᏚꓢꮪ𐊖𐐠𐑈𑣁𖼺",
     "t": "ΤτТтᎢⲦꓔ𐊗𐊱𐌕𑢼𖼊",
-    "u": "μυЦцՍսሀᑌ∪ꓴ𐓎𐓶𑢸𑣘𖽂",
+    "u": "μυՍսሀᑌ∪ꓴ𐓎𐓶𑢸𑣘𖽂",
     "v": "νѴѵᏙᐯ∨⋁ⴸꓦꛟꮩ𐔝𑜆𑢠𑣀𖼈",
-    "w": "ωШЩшщѠѡԜԝաᎳᏔꓪꮃ𑜊𑜎𑜏𑣯",
+    "w": "ωШшѠѡԜԝաᎳᏔꓪꮃ𑜊𑜎𑜏𑣯",
     "x": "×ΧχХхᕁᕽᚷⲬⵝꓫ𐊐𐊴𐌗𐌢𐔧𑣬",
     "y": "ΥγУЧучҮүყᎩᎽⲨꓬ𐊲𑢤𑣜𖽃",
     "z": "ΖᏃꓜꮓ𐋵𑢩𑣄",
 }
-# Digits and signs for letters. `l` is read as `i` and `z` as `s` besides, for they stand for each other.
-LEET = dict(zip("0134567892lz@$!|+€£¥¢§†", "oieasgtbgsisasiiteiycst", strict=True))
+# Digits and signs for letters; and letters that stand for each other, which must not merge with their neighbours.
+LEET = dict(zip("0123456789@$!|+€£¥¢§†", "oiseasgtbgasiiteiycst", strict=True))
+ALIKE = {"l": "i", "z": "s"}
 SIGNS = "@$!|+€£¥¢§†"
 
 _LATIN_BLOCKS = (0x80, 0x250), (0x250, 0x2B0), (0x1D00, 0x1DC0), (0x2C60, 0x2C80), (0xA720, 0xA800), (0xAB30, 0xAB70)
@@ -47,7 +48,7 @@ _LATIN_NAME = re.compile(
 # Fillers and blanks that Unicode calls letters or symbols, although nothing is to be seen of them.
 _BLANK_LETTERS = (0x115F, 0x1160, 0x3164, 0xFFA0, 0x2800)
 _VOICING = (0x3099, 0x309A)  # part of kana letters: without it "child" is "also that"
-# More than one digit when decomposed: "17½" must not become "171⁄2".
+# Decomposed, "17½" would begin with 171.
 _FRACTIONS = frozenset((0xBC, 0xBD, 0xBE, *range(0x2150, 0x2160), 0x2189))
 _LAST_WITH_MARKS = 0x20000
 _TAGS = range(0xE0000, 0xE01F0)

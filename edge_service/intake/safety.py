@@ -53,10 +53,9 @@ def _all(*lists: words.Languages) -> frozenset[str]:
 
 _MINOR, _SEXUAL = _all(words.MINOR), _all(words.SEXUAL)
 _ADULT, _COVERED, _NEGATIONS = frozenset(words.ADULT), frozenset(words.COVERED), frozenset(words.NEGATIONS)
-_TERMS = Terms(
-    _MINOR | _SEXUAL | _ADULT | _COVERED | _NEGATIONS
-    | _all(words.YOUTH, words.SUGGESTIVE, words.HOMOGRAPHS_MINOR, words.HOMOGRAPHS_SEXUAL)
-)  # fmt: skip
+_TERMS = Terms(_MINOR | _SEXUAL | _all(words.YOUTH, words.SUGGESTIVE, words.HOMOGRAPHS_MINOR, words.HOMOGRAPHS_SEXUAL))
+# Looked for in negative prompts and in what weights take back only.
+_TAKEN = Terms(_ADULT | _COVERED | _NEGATIONS)
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,9 @@ class Signs:
     is_age: bool
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> "Signs":
-        readings, year = [Reading.of(text) for text in texts], datetime.now(UTC).year
-        found = frozenset(term for reading in readings for term in _TERMS.found(reading))
-        return cls(found, any(tells_minor(reading, year) for reading in readings))
+    def of(cls, text: str) -> "Signs":
+        reading = Reading.of(text)
+        return cls(frozenset(_TERMS.found(reading)), tells_minor(reading, datetime.now(UTC).year))
 
     def __or__(self, other: "Signs") -> "Signs":
         return Signs(self.terms | other.terms, self.is_age or other.is_age)
@@ -123,25 +121,31 @@ def lowered(text: str) -> Iterator[str]:
 
 def _forbidden(texts: Mapping[str, str]) -> list[str]:
     """The fields that together are forbidden; none if they are not."""
-    signs = {field: Signs.of([text]) for field, text in texts.items()}
+    signs = {field: Signs.of(text) for field, text in texts.items()}
     shown = _together(found for field, found in signs.items() if not is_negative(field))
     hidden = _together(found for field, found in signs.items() if is_negative(field))
-    taken_back = hidden | Signs.of(word for text in texts.values() for word in lowered(text))
-    if not _is_forbidden(shown, hidden, taken_back):
+    if not _is_forbidden(shown, hidden, _taken_back(texts)):
         return []
     telling = [field for field, found in signs.items() if found.is_minor() or found.is_sexual()]
     return telling or list(texts)
 
 
-def _is_forbidden(shown: Signs, hidden: Signs, taken_back: Signs) -> bool:
-    if not hidden.terms.isdisjoint(_NEGATIONS):
-        shown = shown | hidden
+def _is_forbidden(shown: Signs, hidden: Signs, taken_back: frozenset[str]) -> bool:
+    if not taken_back.isdisjoint(_NEGATIONS):
+        shown |= hidden
     return (
         (shown.is_minor() and shown.is_sexual())
-        or (shown.is_sexual() and (hidden.is_minor() or not taken_back.terms.isdisjoint(_ADULT)))
+        or (shown.is_sexual() and (hidden.is_minor() or not taken_back.isdisjoint(_ADULT)))
         or (shown.is_minor() and hidden.is_minor() and hidden.is_sexual())
-        or (shown.is_minor() and not taken_back.terms.isdisjoint(_COVERED))
+        or (shown.is_minor() and not taken_back.isdisjoint(_COVERED))
     )
+
+
+def _taken_back(texts: Mapping[str, str]) -> frozenset[str]:
+    """The terms that negative prompts and weights below one push out of the picture."""
+    negative = [text for field, text in texts.items() if is_negative(field)]
+    words = [word for text in texts.values() for word in lowered(text)]
+    return frozenset(_TAKEN.found(Reading.of("\n".join([*negative, *words]))))
 
 
 def _together(signs: Iterable[Signs]) -> Signs:

@@ -12,10 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from edge_service.intake.text import Reading, folded, key, keys, plain, runs
 
-# Words that stretch a listed one by a double letter and mean something else.
-OTHER_WORDS = frozenset({"barre", "barred"})
+# Common words that a disguise of a listed one would look like. Found by reading the 40,000 commonest words of each
+# language of the refusal.
+_OTHER = """
+    barre barred puzzles seek seeks seeking rapping rapped kidd toots loll babbles beebe bussen geller gell gelli giri
+    selos sellos fondi fondiaria nuez nagle naglej nenne tweeen"""
+OTHER_WORDS = frozenset(_OTHER.split())
 MAX_WORDS = 5
 _LETTERS = re.compile(r"[^\W_]")
+_TRIPLE = re.compile(r"(.)\1{2,}")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _KATAKANA, _HANGUL = "\u30a1-\u30ff", "\uac00-\ud7af"
 _SHORTEST_STEM, _SHORTEST_PIECE, _LONGEST_GLUED = 3, 3, 40
@@ -30,9 +35,16 @@ def problem(term: str) -> str:
         return f"must have at most {MAX_WORDS} words, got {len(words)}"
     if term.endswith("*") and (len(words) > 1 or len(words[0]) < _SHORTEST_STEM):
         return f"a beginning must be one word of at least {_SHORTEST_STEM} letters"
-    if any(not re.fullmatch(r"[^\W\d_]+", word) for word in words) and _LETTERS.search(term):
+    if term.endswith("*") and len(key(words[0])) < _SHORTEST_STEM:
+        return f"a beginning must have at least {_SHORTEST_STEM} different letters"
+    if any(not re.fullmatch(r"[^\W\d_]+", word) for word in words) and not _is_unbroken(term):
         return "must be of letters only"
     return ""
+
+
+def _is_unbroken(term: str) -> bool:
+    """Whether a term is found without regard to blanks: in scripts that need none, and pictographs."""
+    return bool(_CJK.search(term)) or not _LETTERS.search(term)
 
 
 class Terms:
@@ -40,67 +52,83 @@ class Terms:
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._words = defaultdict[str, list[tuple[str, str]]](list)  # key -> the plain word and its term
-        self._stems = defaultdict[int, dict[str, str]](dict)  # length of key -> key -> term
+        self._stems = defaultdict[int, dict[str, tuple[str, str]]](dict)  # length of key -> key -> plain, term
         self._phrases = defaultdict[int, dict[tuple[str, ...], list[tuple[list[str], str]]]](dict)
         self._pieces: dict[str, str] = {}  # folded word -> term: what glued and spelled words are made of
         self._starred = defaultdict[str, list[str]](list)
         self._anywhere: dict[str, str] = {}
-        self._starts: dict[re.Pattern[str], str] = {}
+        self._starts: dict[str, str] = {}
         for term in terms:
             self._add(term)
         self._longest = max(map(len, self._pieces), default=0)
+        self._piece_starts = {piece[:_SHORTEST_PIECE] for piece in self._pieces}
+        self._stem_starts = {stem[:_SHORTEST_STEM] for stems in self._stems.values() for stem in stems}
+        starts = "|".join(map(re.escape, sorted(self._starts, key=len)))
+        self._begins = re.compile(
+            f"(?:(?<![{_KATAKANA}])(?=[{_KATAKANA}])|(?<![{_HANGUL}])(?=[{_HANGUL}]))(?:{starts})"
+        )
 
     def found(self, reading: Reading) -> set[str]:
         """The terms in a text."""
         words = [word for word in {*reading.words, *reading.signed, *reading.joined} if not word.isdecimal()]
         hits = self._single(words) | self._glued(words) | self._spelled(reading.spelled)
-        hits |= self._in_a_row(reading.words)
-        if reading.signed != reading.words:
-            hits |= self._in_a_row(reading.signed)
+        rows: list[list[str]] = []
+        for sequence in (reading.words, reading.signed, reading.chunks):
+            row = [word for word in sequence if not word.isdecimal()]
+            if row not in rows:
+                rows.append(row)
+                hits |= self._in_a_row(row)
         return hits | set(self._without_blanks(reading))
 
     def _add(self, term: str) -> None:
         words = plain(term.removesuffix("*")).split()
-        if _CJK.search(term) or not _LETTERS.search(term):
+        if _is_unbroken(term):
             self._add_unbroken(plain(term), term)
         elif term.endswith("*"):
             stem = key(words[0])
-            self._stems[len(stem)][stem] = term
+            self._stems[len(stem)][stem] = words[0], term
         elif len(words) > 1:
             row = tuple(key(word) for word in words)
             self._phrases[len(words)].setdefault(row, []).append((words, term))
+            self._add_piece("".join(words), term)
         else:
             self._add_word(words[0], term)
 
     def _add_word(self, word: str, term: str) -> None:
         self._words[key(word)].append((word, term))
+        self._add_piece(word, term)
+
+    def _add_piece(self, word: str, term: str) -> None:
         if len(word) >= _SHORTEST_PIECE:
-            self._pieces[folded(word)] = term
+            self._pieces.setdefault(folded(word), term)
             for starred in _starred(folded(word)):
                 self._starred[starred].append(term)
 
     def _add_unbroken(self, written: str, term: str) -> None:
-        for script in (_KATAKANA, _HANGUL):
-            if re.match(f"[{script}]", written):
-                self._starts[re.compile(f"(?<![{script}]){re.escape(written)}")] = term
-                return
-        self._anywhere[written] = term
+        by_place = self._starts if re.match(f"[{_KATAKANA}{_HANGUL}]", written) else self._anywhere
+        by_place[written] = term
 
     def _single(self, words: list[str]) -> set[str]:
         """The terms that are one word, and the beginnings of words."""
         short = keys(words)
         near = [(word, self._words[of]) for word, of in zip(words, short, strict=True) if of in self._words]
-        hits = {term for word, wanted in near for other, term in wanted if _stretches(word, other)}
+        hits = {
+            term
+            for word, wanted in near
+            for other, term in wanted
+            if word == other or (len(other) >= _SHORTEST_PIECE and _stretches(word, other))
+        }
+        begun = [(word, of) for word, of in zip(words, short, strict=True) if of[:_SHORTEST_STEM] in self._stem_starts]
         for length, stems in self._stems.items():
-            hits.update(stems[stem] for stem in {of[:length] for of in short} & stems.keys())
+            wanted = ((word, *stems[of[:length]]) for word, of in begun if of[:length] in stems)
+            hits.update(term for word, stem, term in wanted if _stretches(word, stem))
         starred = {folded(word) for word in words if "*" in word} & self._starred.keys()
         return hits.union(*(self._starred[word] for word in starred))
 
     def _glued(self, words: list[str]) -> set[str]:
         """The terms of words that are made of nothing else: "nudeteen", not "Essex"."""
-        whole = {folded(word) for word in words if 2 * _SHORTEST_PIECE <= len(word) <= _LONGEST_GLUED}
-        sizes = range(_SHORTEST_PIECE, self._longest + 1)
-        begun = {word for size in sizes for word in whole if word[:size] in self._pieces}
+        whole = [word for word in words if 2 * _SHORTEST_PIECE <= len(word) <= _LONGEST_GLUED]
+        begun = {word for word in folded(" ".join(whole)).split() if word[:_SHORTEST_PIECE] in self._piece_starts}
         return {term for word in begun for term in self._pieces_of(word)}
 
     def _pieces_of(self, word: str) -> list[str]:
@@ -112,19 +140,20 @@ class Terms:
             for stop in range(start + _SHORTEST_PIECE, min(start + self._longest, len(word)) + 1):
                 if ways[stop] is None and (term := self._pieces.get(word[start:stop])):
                     ways[stop] = [*way, term]
-        return ways[-1] or []
+        last = ways[-1] or []
+        return last if len(last) > 1 else []
 
     def _spelled(self, spelled: Iterable[str]) -> set[str]:
         hits: set[str] = set()
         for letters in spelled:
-            for run in {folded(letters), re.sub(r"(.)\1{2,}", r"\1\1", folded(letters)), key(letters)}:
+            for run in {folded(letters), _TRIPLE.sub(r"\1\1", folded(letters)), key(letters)}:
                 for size in range(_SHORTEST_PIECE, min(self._longest, len(run)) + 1):
                     slices = {run[start : start + size] for start in range(len(run) - size + 1)}
                     hits.update(self._pieces[piece] for piece in slices & self._pieces.keys())
         return hits
 
     def _in_a_row(self, words: list[str]) -> set[str]:
-        short = ["#" if word.isdecimal() else of for word, of in zip(words, keys(words), strict=True)]
+        short = keys(words)
         hits: set[str] = set()
         for size, phrases in self._phrases.items():
             rows = set(zip(*(short[start:] for start in range(size)), strict=False)) & phrases.keys()
@@ -137,11 +166,11 @@ class Terms:
             return
         whole = f"{reading.plain} {reading.unbroken}"
         yield from (term for written, term in self._anywhere.items() if written in whole)
-        yield from (term for start, term in self._starts.items() if start.search(reading.plain))
+        yield from (self._starts[start] for start in set(self._begins.findall(reading.plain)) if start)
 
 
 def _stretches(word: str, wanted: str) -> bool:
-    """Whether a word is the wanted one with letters repeated: "teeen" is "teen", "ten" is not."""
+    """Whether a word is, or begins with, the wanted one with letters repeated: "teeen" is "teen", "ten" is not."""
     if word == wanted or word in OTHER_WORDS:
         return word == wanted
     pairs = zip(runs(word), runs(wanted), strict=False)

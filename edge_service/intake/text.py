@@ -11,16 +11,16 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
-from edge_service.intake.look_alikes import LEET, LETTERS, SIGNS, UNSEEN
+from edge_service.intake.look_alikes import ALIKE, LEET, LETTERS, SIGNS, UNSEEN
 
-_FOLD = str.maketrans(LEET)
+_LEET, _ALIKE, _FOLD = str.maketrans(LEET), str.maketrans(ALIKE), str.maketrans(LEET | ALIKE)
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['’`´ʼ]s(?![^\W_])")
 _CENSORED = str.maketrans(dict.fromkeys("•●∗⁎✱＊", "*"))
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 _SIGNED = re.compile(rf"(?:[^\W_]|[*{re.escape(SIGNS)}])+")
-_EDGES = "*" + SIGNS
+_EDGES = "*!|+"  # punctuation more often than a letter
 _PARTS = re.compile(rf"(?:[^\W_]|[{re.escape(SIGNS)}])+")
 _RUN = re.compile(r"(.)\1+")
 # Scripts that put no blanks between words: Han, kana. Hangul does.
@@ -46,7 +46,7 @@ def folded(text: str) -> str:
 
 def key(word: str) -> str:
     """What all disguises of a plain word have in common: signs for letters read as these, each run as one letter."""
-    return _RUN.sub(r"\1", folded(word))
+    return _RUN.sub(r"\1", word.translate(_LEET)).translate(_ALIKE)
 
 
 def keys(words: Sequence[str]) -> list[str]:
@@ -55,8 +55,8 @@ def keys(words: Sequence[str]) -> list[str]:
 
 
 def runs(word: str) -> list[tuple[str, int]]:
-    """The folded letters of a word with how often each is repeated."""
-    return [(letter, len(list(run))) for letter, run in groupby(folded(word))]
+    """The letters of a word's key with how often each is repeated."""
+    return [(folded(letter), len(list(run))) for letter, run in groupby(word.translate(_LEET))]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ class Reading:
     """Runs of letters and runs of digits, in order: "nude_teen12" is three."""
     signed: list[str]
     """The same with signs and digits for letters left in, in order: "t33n" is one."""
+    chunks: list[str]
+    """What stands between blanks, without signs that part letters, in order: "scho-ol gi-rl" is two."""
     joined: frozenset[str]
     """What pieces make together: "te-en", "te en", "t.e.e.n"."""
     spelled: list[str]
@@ -85,7 +87,8 @@ class Reading:
             plain=read,
             words=_WORDS.findall(read),
             signed=[word for found in _SIGNED.findall(read) if (word := found.strip(_EDGES))],
-            joined=frozenset(_joined(read)) | frozenset(_windows(parts)),
+            chunks=[chunk for found in read.split() if (chunk := "".join(_PARTS.findall(found)))],
+            joined=frozenset(_joined(read)) | frozenset(_windows(parts)) | frozenset(parts),
             spelled=list(_spelled(parts)),
             unbroken=_NOT_LETTERS.sub("", read) if _NO_BLANKS.search(read) else "",
         )
@@ -109,8 +112,9 @@ def _windows(parts: list[str]) -> Iterator[str]:
         pieces = list(run) if is_short else []
         for size in range(2, min(_WIDEST_WINDOW, len(pieces)) + 1):
             yield from map("".join, zip(*(pieces[start:] for start in range(size)), strict=False))
-    for left, right in zip(parts, parts[1:], strict=False):
-        if len(left) == 1 != len(right) and left not in _VOWELS or len(right) == 1 and right not in _VOWELS:
+    for left, right in pairwise(parts):
+        single = left if len(left) == 1 else right
+        if len(single) == 1 and single not in _VOWELS:
             yield left + right
 
 

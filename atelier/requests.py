@@ -26,9 +26,9 @@ P = TypeVar("P", sdxl_pb2.SdxlJob, wan_pb2.WanJob)
 
 
 class SubmitOptions(TypedDict, total=False):
-    """Options of every job: `preset`, `aspect_ratio`, `quality` and `style`, names of the catalogue; `priority` -10 to
-    10, more goes first; `webhook`, the address that gets the result; `idempotency_key`, which makes a call that is repeated
-    within a day the same job. Default: a new one each time."""
+    """Options of every job. `preset`, `aspect_ratio`, `quality` and `style` are names of the catalogue; `priority` is
+    -10 to 10, more goes first; `webhook` is the address that gets the result; calls with the same `idempotency_key` are
+    the same job if they come within a day. Default: a new one each time."""
 
     preset: str
     aspect_ratio: str

@@ -28,10 +28,11 @@ P = TypeVar("P", sdxl_pb2.SdxlJob, wan_pb2.WanJob)
 
 
 class SubmitOptions(TypedDict, total=False):
-    """Options of every job: `preset`, `aspect_ratio`, `quality` and `style`, names of the catalogue; `priority` -10 to
-    10, more goes first; `webhook`, the address that gets the result; `idempotency_key`, which makes a call that is
-    repeated within a day the same job (default: a new one each time); `reference_use`, for an image with a reference:
-    "exact_copy" or "modify"; `enhancement`, "on" or "off" for the prompt; `content_mode`, "sfw" or "nsfw"."""
+    """Options of every job. `preset`, `aspect_ratio`, `quality` and `style` are names of the catalogue; `priority` is
+    -10 to 10, more goes first; `webhook` is the address that gets the result; `reference_use`, for an image with a
+    reference, is "exact_copy" or "modify"; `enhancement` of the prompt is "on" or "off"; `content_mode` is "sfw" or
+    "nsfw". Calls with the same `idempotency_key` are the same job if they come within a day; by default each has a new
+    one."""
 
     preset: str
     aspect_ratio: str

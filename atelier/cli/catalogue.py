@@ -14,18 +14,19 @@ from shared.spec_json import to_spec_dict
 # What the bounds of a type count, if not its value.
 UNITS = {"string": "characters", "list": "items"}
 Rows = list[tuple[str, ...]]
+INDENT, GAP, LEAST_LAST = 2, 2, 30
 
 
 def drawn(catalog: edge_pb2.GetCatalogResponse) -> str:
     """Job types with their parameters, then everything that is chosen by name, then the models."""
-    console = Console(color_system=None, highlight=False)
+    sections = [(_headline(entry), _parameters(entry)) for entry in catalog.job_types] + list(_named(catalog))
+    # A screen that is too narrow for the names and a word beside them must not cut any.
+    width = max([Console().width, *(INDENT + _fixed(rows) + LEAST_LAST for _, rows in sections)])
+    console = Console(color_system=None, highlight=False, width=width)
     with console.capture() as capture:
-        for entry in catalog.job_types:
-            console.print(escape(_headline(entry)), soft_wrap=True)
-            console.print(Padding(_parameters(entry), (0, 0, 1, 2)))
-        for title, rows in _named(catalog):
-            console.print(title)
-            console.print(Padding(_rows(rows), (0, 0, 1, 2)))
+        for title, rows in sections:
+            console.print(escape(title), soft_wrap=True)
+            console.print(Padding(_table(rows), (0, 0, 1, INDENT)))
         if catalog.policy_version:
             console.print(f"policies: version {escape(catalog.policy_version)}")
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).rstrip()
@@ -41,9 +42,9 @@ def _headline(entry: edge_pb2.JobTypeEntry) -> str:
     return f"{entry.name} ({', '.join(facts)})"
 
 
-def _parameters(entry: edge_pb2.JobTypeEntry) -> Table:
+def _parameters(entry: edge_pb2.JobTypeEntry) -> Rows:
     rows = [(parameter.field, parameter.default, _allowed(parameter)) for parameter in entry.parameters]
-    return _rows([("parameter", "default", "allowed"), *rows])
+    return [("parameter", "default", "allowed"), *rows]
 
 
 def _named(catalog: edge_pb2.GetCatalogResponse) -> Iterator[tuple[str, Rows]]:
@@ -74,12 +75,17 @@ def _ratios(entries: Iterable[edge_pb2.AspectRatioEntry]) -> Iterator[tuple[str,
     yield from ((name, ", ".join(known)) for name, known in sizes.items())
 
 
-def _rows(rows: Rows) -> Table:
+def _fixed(rows: Rows) -> int:
+    """The width of all columns but the last."""
+    return sum(max(len(cell) for cell in column) + GAP for column in list(zip(*rows, strict=True))[:-1])
+
+
+def _table(rows: Rows) -> Table:
     """Columns that are as wide as what is in them; the last takes what is left, and wraps."""
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, GAP, 0, 0))
     for index in range(len(rows[0])):
         is_last = index == len(rows[0]) - 1
-        table.add_column(no_wrap=not is_last, overflow="fold", min_width=20 if is_last else None)
+        table.add_column(no_wrap=not is_last, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     return table

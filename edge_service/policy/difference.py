@@ -35,7 +35,7 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
 
 
 def _leaves(value: Any, steps: Steps) -> Iterator[tuple[Steps, Any]]:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and (value or not steps):
         for key, inner in value.items():
             yield from _leaves(inner, (*steps, key))
     elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):

@@ -242,8 +242,12 @@ class ScriptedEdge(
     def GetCatalog(self, request, context):
         self._let_in(context)
         steps = edge_pb2.Parameter(field="config.steps", type="uint32", default="25", minimum=10, maximum=50)
-        entry = edge_pb2.JobTypeEntry(name="sdxl_image_high", worker_type="sdxl", available=True, parameters=[steps])
-        return edge_pb2.GetCatalogResponse(job_types=[entry], models=[worker_pb2.Model(name="lustify_sdxl")])
+        entry = edge_pb2.JobTypeEntry(
+            name="sdxl_image_high", worker_type="sdxl", available=True, parameters=[steps], credits=2, permitted=True
+        )
+        photo = edge_pb2.WordsEntry(name="photo", description="Like a photograph")
+        models = [worker_pb2.Model(name="lustify_sdxl")]
+        return edge_pb2.GetCatalogResponse(job_types=[entry], models=models, styles=[photo])
 
     def GetAccount(self, request, context):
         self._let_in(context)

@@ -1,5 +1,6 @@
 """Every overlay renders, is valid for the oldest and the newest Kubernetes we name, and refers to nothing missing."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,18 @@ import yaml
 
 from atelier.small_models.cache import FOLDERS
 from edge_service.fleet.discovery import parse
-from tests.k8s.manifests import K8S, OVERLAYS, documents, examples, of_kind, overlay, pod_spec, referenced, workloads
+from tests.k8s.manifests import (
+    K8S,
+    OVERLAYS,
+    documents,
+    examples,
+    of_kind,
+    overlay,
+    pod_spec,
+    referenced,
+    rendered,
+    workloads,
+)
 
 KUBERNETES = ["1.32", "1.37"]
 every_overlay = pytest.mark.parametrize("name", OVERLAYS)
@@ -130,6 +142,21 @@ def test_only_the_allowed_origin_of_envoys_configuration_differs_between_overlay
         origin[0]["safe_regex"]["regex"] = "the origin"
         configs.append(config)
     assert configs[0] == configs[1]
+
+
+def test_policies_of_a_config_map_are_mounted_as_a_folder_and_may_be_missing(tmp_path: Path) -> None:
+    parts = {name: os.path.relpath(K8S / name, tmp_path) for name in ("overlays/production", "components/policies")}
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{parts['overlays/production']}]\ncomponents: [{parts['components/policies']}]\n"
+    )
+    found = rendered(str(tmp_path))
+    pod = pod_spec(workloads(found)["edge"])
+    assert {"name": "policies", "configMap": {"name": "policies", "optional": True}} in pod["volumes"]
+    [mount] = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "policies"]
+    assert "subPath" not in mount  # Kubernetes never changes such a file
+    maps = {name: each["data"] for name, each in of_kind(found, "ConfigMap").items()}
+    [config] = [maps[ref["name"]] for ref in referenced(pod, "configMapRef") if "ATELIER_WORKERS" in maps[ref["name"]]]
+    assert config["ATELIER_POLICIES"] == mount["mountPath"]
 
 
 def test_images_carry_the_version_of_the_package(repository: Path) -> None:

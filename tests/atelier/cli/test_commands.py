@@ -71,6 +71,15 @@ def test_a_video_is_asked_for_with_every_option(run: Run, script: Script) -> Non
     )
 
 
+def test_what_is_chosen_by_name_is_part_of_the_request(run: Run, script: Script) -> None:
+    chosen = ("--preset", "sdxl_draft", "--aspect-ratio", "16:9", "--quality", "high", "--style", "photo")
+    assert run("image", "a red fox", *chosen).exit_code == 0
+    sent = script.submitted[0]
+    assert (sent.preset, sent.aspect_ratio, sent.quality, sent.style) == ("sdxl_draft", "16:9", "high", "photo")
+    assert run("video", "waves", "--aspect-ratio", "9:16").exit_code == 0
+    assert script.submitted[1].aspect_ratio == "9:16"
+
+
 def test_an_answer_is_printed_as_it_is_made(run: Run, script: Script) -> None:
     result = run("chat", "Why is the sky blue?", "--system", "Be brief.", "--temperature", "0")
     assert result.stdout == "".join(ANSWER) + "\n"
@@ -218,7 +227,8 @@ def test_a_job_is_cancelled(run: Run, script: Script) -> None:
 
 def test_the_catalogue_shows_bounds_and_defaults(run: Run) -> None:
     shown = run("catalog").stdout
-    assert "sdxl_image_high (ready)" in shown
+    assert "sdxl_image_high (ready, 2 credits)" in shown
+    assert "  photo  Like a photograph" in shown
     assert "10 to 50" in shown
     assert "25" in shown
     assert lines(run("catalog", "--json"))[0]["job_types"][0]["name"] == "sdxl_image_high"

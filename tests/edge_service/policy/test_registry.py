@@ -75,6 +75,7 @@ def test_every_mistake_of_every_file_is_said_at_once_with_its_line_and_column(fo
         "presets.yaml:10:71: presets.twice.values.config.frames: must be 1 to 83, got 99",
         "presets.yaml:10:84: presets.twice.extra: unknown key; known: worker_type, description, values",
         "presets.yaml:11:71: presets.lonely.values.config.width: width and height go together: give both or neither",
+        "presets.yaml:12:1: aspect_ratios.wan: is missing",
         'presets.yaml:13:10: aspect_ratios.sdxl: a key must be text: write "16:9", for YAML takes 16:9 without quotes'
         " for a number, a date or a truth value",
         "presets.yaml:13:16: aspect_ratios.sdxl.16:9: must be within 5% of 16:9, got 768x1344",

@@ -1,0 +1,86 @@
+"""Policies that change under a running edge, as its clients see it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from edge_service.auth import Principal, Tokens
+from edge_service.config import EdgeConfig
+from edge_service.policy.folder import BUILT_IN
+from edge_service.policy.registry import load
+from edge_service.policy.snapshot import in_force, use
+from edge_service.service import Edge
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.server import Server
+from tests.edge_service.conftest import ANN, Calls
+
+WANTED = """
+presets:
+  sdxl_poster:
+    worker_type: sdxl
+    description: For the wall
+    values: {config: {steps: 33, resolution: 832x1216}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "policies"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+async def calls(database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Calls]:
+    """Calls to an edge whose policies lie in the folder."""
+    monkeypatch.setattr("edge_service.policy.reloading.LOOK_SECONDS", 0.02)
+    before = in_force()
+    config = EdgeConfig(
+        listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=folder.parent / "data", database_url=database_url,
+        assets=(folder.parent / "user-library").as_uri(), policies=str(folder), drain_seconds=1,
+    )  # fmt: skip
+    server = Server(Edge(config, Tokens({ANN: Principal("ann", "basic")})), config)
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield Calls(channel, ANN)
+    await server.stop()
+    use(before)
+
+
+async def version(calls: Calls) -> str:
+    found = await calls.catalog.GetCatalog(edge_pb2.GetCatalogRequest(), metadata=calls.metadata)
+    return str(found.policy_version)
+
+
+async def changes_to(calls: Calls, wanted: str) -> None:
+    async with asyncio.timeout(20):
+        while await version(calls) != wanted:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_new_preset_works_without_a_restart_and_a_bad_one_changes_nothing(calls: Calls, folder: Path) -> None:
+    job = {"type": "sdxl_image_fast", "prompt": "a fox"}
+    with pytest.raises(grpc.aio.AioRpcError, match="preset: must be one of"):
+        await calls.submit(sdxl=job, preset="sdxl_poster")
+
+    builtin = (BUILT_IN / "presets.yaml").read_text()
+    (folder / "presets.yaml").write_text(builtin.replace("\npresets:\n", WANTED))
+    good = load(str(folder)).version
+    await changes_to(calls, good)
+    submitted = await calls.submit(sdxl=job, preset="sdxl_poster")
+    assert submitted.sdxl.config.steps == 33
+    assert "preset sdxl_poster" in {decision.why for decision in submitted.decisions}
+
+    (folder / "presets.yaml").write_text(builtin.replace("\npresets:\n", WANTED.replace("33", "333")))
+    (folder / "tiers.yaml").write_text((BUILT_IN / "tiers.yaml").read_text())
+    await asyncio.sleep(0.2)  # ten looks
+    assert await version(calls) == good
+    assert (await calls.submit(sdxl=job, preset="sdxl_poster")).sdxl.config.steps == 33
+
+    (folder / "presets.yaml").unlink()
+    await changes_to(calls, load(str(folder)).version)
+    with pytest.raises(grpc.aio.AioRpcError, match="preset: must be one of"):
+        await calls.submit(sdxl=job, preset="sdxl_poster")

@@ -135,9 +135,8 @@ def main(misses: bool) -> None:
         rules = _milliseconds(lambda texts=texts: content.check(texts, "sfw"), 100)
         print(f"prompt of {length:5} characters: refusal {refusal:5.2f} ms, content rules {rules:5.2f} ms")
     for name, text in hostile().items():
-        print(
-            f"{len(text)} characters, {name:22} {_milliseconds(lambda text=text: is_refused({'prompt': text}), 1):7.0f} ms"
-        )
+        took = _milliseconds(lambda text=text: is_refused({"prompt": text}), 1)
+        print(f"{len(text)} characters, {name:22} {took:7.0f} ms")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from edge_service.jobs.accounts import Usage
 from edge_service.jobs.records import timestamp
 from shared.pb.atelier.edge.v1 import edge_pb2
 
-
 # What a token must cover for a permission of the tier to be of use; for all others it is "jobs.write".
 SCOPES_OF = {"chat": {"chat"}, "fleet": {"fleet.read", "fleet.write"}, "keys": {"keys"}}
 

@@ -118,7 +118,7 @@ class Intake:
         assert isinstance(job, Picture)
         steered = steer(job, asked, request.reference_use, request.enhancement)
         check_capabilities(job, self._fleet.models().get(filled.job_type.worker_type, ()))
-        rules = decision("prompt", "", "", await judge.check(texts_of(job)))
+        rules = decision("content_mode", "", "", await judge.check(texts_of(job)))
         decisions = [why, rules, *filled.decisions, *steered]
         decisions += await self._references.resolve(job, caller.user_id, tier.allows("references"))
         decisions += await self._enhance(job, request, filled, judge, seconds_left)
@@ -153,7 +153,7 @@ class Intake:
         model = enum_word("ChatModel", chat_pb2.ChatModel.Name(filled.job.model))
         count = counter(self._fleet, filled.job_type.worker_type, model)
         conversation = await converse(filled.job, context, mode, count)
-        rules = decision("messages", "", "", await judge.check(texts_of(conversation.request)))
+        rules = decision("content_mode", "", "", await judge.check(texts_of(conversation.request)))
         decisions = [why, rules, *filled.decisions, *conversation.decisions]
         return _plan(replace(filled, job=conversation.request), mode, decisions, "")
 

@@ -1,5 +1,7 @@
 """Plans as the edge makes them where no worker is connected: nothing is waited for, so no event loop is needed."""
 
+from functools import cache
+
 from edge_service.addresses import INTERNET, Addresses
 from edge_service.audit import Audit
 from edge_service.auth import Principal
@@ -17,8 +19,13 @@ def intake(addresses: Addresses = INTERNET, fleet: Fleet | None = None) -> Intak
     """An intake whose database is never opened."""
     database = Database()
     uploads = Uploads(database, AssetStore("memory:///user-library"))
-    references = References(uploads, Outgoing(addresses), addresses)
+    references = References(uploads, _outgoing(), addresses)
     return Intake(fleet or Fleet([]), addresses, references, Audit(database))
+
+
+@cache
+def _outgoing() -> Outgoing:
+    return Outgoing(INTERNET)  # reads the certificates of all authorities: once is enough
 
 
 def planned(request: edge_pb2.SubmitJobRequest, tier: str = "admin", addresses: Addresses = INTERNET) -> Plan:

@@ -4,16 +4,17 @@ from typing import Any
 
 import pytest
 
+from edge_service.intake.budgets import NOT_COUNTED
 from edge_service.intake.choices import Chosen, Size, choices
-from edge_service.intake.plan import Plan, plan_job
+from edge_service.intake.plan import Plan
 from edge_service.intake.presets import fill
-from edge_service.intake.tiers import tiers
 from shared.errors import InvalidRequest
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
+from tests.edge_service.planning import planned as planned_job
 
 SDXL: dict[str, Any] = {"type": "sdxl_image_high", "prompt": "a fox"}
 WAN: dict[str, Any] = {"type": "video_fast", "prompt": "a fox"}
@@ -21,12 +22,12 @@ WAN: dict[str, Any] = {"type": "video_fast", "prompt": "a fox"}
 
 def planned(**request: Any) -> Plan:
     """The plan of a request in the specification's JSON."""
-    return plan_job(from_spec_dict(edge_pb2.SubmitJobRequest, request), {}, tiers().tiers["admin"])
+    return planned_job(from_spec_dict(edge_pb2.SubmitJobRequest, request))
 
 
 def origins(plan: Plan, field: str) -> list[tuple[str, str, str]]:
     """(from, to, why) of every decision about a field, in order."""
-    return [(getattr(each, "from"), each.to, each.why) for each in plan.decisions if each.field == field]
+    return [(getattr(each, "from"), each.to, each.why) for each in plan.record.decisions if each.field == field]
 
 
 def refusal(**request: Any) -> str:
@@ -48,7 +49,7 @@ def test_zero_in_the_request_wins_over_a_preset() -> None:
     plan = planned(chat=chat, preset="chat_lively")
     assert (plan.job.temperature, plan.job.top_p) == (0.0, 0.95)
     assert origins(plan, "temperature") == [("0.0", "0.0", "request")]
-    assert origins(plan, "sfw_mode") == [("false", "false", "request")]
+    assert origins(plan, "sfw_mode")[0] == ("false", "false", "request")
 
 
 def test_zero_in_a_preset_wins_over_the_job_type() -> None:
@@ -57,13 +58,14 @@ def test_zero_in_a_preset_wins_over_the_job_type() -> None:
 
 
 def test_what_a_request_is_about_is_no_parameter_and_has_no_origin() -> None:
-    decided = {each.field for each in planned(sdxl=SDXL).decisions}
-    assert not decided & {"type", "prompt", "id", "user_id"}
+    decided = [each for each in planned(sdxl=SDXL).record.decisions if each.why != NOT_COUNTED]
+    assert not {each.field for each in decided} & {"type", "prompt", "id", "user_id"}
 
 
 def test_every_parameter_of_a_plan_has_exactly_one_origin() -> None:
     plan = planned(sdxl=SDXL | {"config": {"steps": 20}, "compel_enabled": False}, preset="sdxl_draft")
-    fields = [each.field for each in plan.decisions]
+    said_besides = ("content_mode", "prompt")
+    fields = [each.field for each in plan.record.decisions if each.field not in said_besides]
     assert len(fields) == len(set(fields))
     assert set(fields) == {
         *(f"config.{name}" for name in sdxl_pb2.SdxlConfig.DESCRIPTOR.fields_by_name),
@@ -121,7 +123,7 @@ def test_words_are_added_style_first_and_say_so() -> None:
     plan = planned(sdxl=SDXL | {"config": {"negative_prompt": "dogs"}}, style="photo", quality="high")
     assert plan.job.prompt == "a photograph of a fox, natural light, 35mm, sharp focus, highly detailed"
     assert plan.job.config.negative_prompt.startswith("dogs, drawing, painting, render, blurry, low quality")
-    [first, second] = origins(plan, "prompt")
+    [first, second, _] = origins(plan, "prompt")
     assert first == ("a fox", "a photograph of a fox, natural light, 35mm", "style photo")
     assert second == (first[1], plan.job.prompt, "quality high")
     assert [why for _, _, why in origins(plan, "config.negative_prompt")] == ["request", "style photo", "quality high"]
@@ -137,7 +139,7 @@ def test_words_are_added_to_videos() -> None:
 def test_a_quality_may_add_to_the_negative_prompt_alone() -> None:
     plan = planned(sdxl=SDXL, quality="plain")
     assert plan.job.prompt == "a fox"
-    assert origins(plan, "prompt") == []
+    assert [why for _, _, why in origins(plan, "prompt")] == [NOT_COUNTED]
     assert plan.job.config.negative_prompt == "blurry, low quality, watermark, text"
 
 
@@ -150,7 +152,7 @@ def test_braces_of_a_prompt_are_text() -> None:
     ("length", "fits"), [(1000 - len("a photograph of , natural light, 35mm"), True), (964, False)]
 )
 def test_words_must_leave_the_prompt_within_its_bound(length: int, fits: bool) -> None:
-    request = {"sdxl": SDXL | {"prompt": "x" * length}, "style": "photo"}
+    request = {"sdxl": SDXL | {"prompt": "y" * length}, "style": "photo"}
     if fits:
         assert len(planned(**request).job.prompt) == 1000
     else:
@@ -160,7 +162,7 @@ def test_words_must_leave_the_prompt_within_its_bound(length: int, fits: bool) -
 
 
 def test_words_must_leave_the_negative_prompt_within_its_bound() -> None:
-    wan = WAN | {"sampling": {"negative_prompt": "x" * 990}}
+    wan = WAN | {"sampling": {"negative_prompt": "y" * 990}}
     assert refusal(wan=wan, style="cinematic") == (
         "wan.sampling.negative_prompt: must be at most 1000 characters with the words of style cinematic, got 1008"
     )

@@ -12,7 +12,7 @@ import pytest
 from edge_service.intake.plan import Plan
 from edge_service.intake.tiers import Limits
 from edge_service.jobs.accounts import Usage
-from edge_service.jobs.database import SCRIPTS, Database
+from edge_service.jobs.database import Database
 from edge_service.jobs.leases import Leases
 from edge_service.jobs.records import Lease, Seat
 from edge_service.jobs.store import Store
@@ -422,28 +422,3 @@ async def test_use_is_what_ledger_jobs_and_assets_say_and_never_negative(replica
     assert (now.credits, now.jobs, now.bytes) == (said["credits"], said["jobs"], said["bytes"])
     assert now.credits <= 25
     assert now.requests <= 48
-
-
-async def test_a_replica_of_the_version_before_still_stores_jobs_and_they_are_counted(jobs: Jobs):
-    values = ["old_job", "ann", "sdxl_image_fast", "sdxl", False, b"", b"", 60.0, 0, "kind", 1.0, 1.0, 0, [], 3, None,
-              False, None, "", b"", b"", 9, 9, 9]  # fmt: skip
-    [row] = await jobs.execute(f"SELECT id FROM submit_job({', '.join(['%s'] * 24)})", *values)
-    assert (row["id"], (await usage(jobs)).credits, (await usage(jobs)).jobs) == ("old_job", 3, 1)
-    await jobs.store.cancel("ann", "old_job")
-    assert (await usage(jobs)).credits == 0
-
-
-async def test_what_was_there_before_quotas_is_counted(jobs: Jobs):
-    """The migration fills its tables from the ledger and the assets: the same statements give the same again."""
-    await made(jobs)
-    await jobs.store.cancel("ann", await jobs.submit(planned=plan(credits=4)))
-    before = await usage(jobs)
-    script = next(path for path in SCRIPTS if path.name == "0004_quotas.sql").read_text()
-    first = ("INSERT INTO usage\n", "INSERT INTO storage ")
-    fill = [part for part in script.split(";\n") if part.strip().startswith(first)]
-    assert len(fill) == 2
-    await jobs.execute("TRUNCATE usage, storage")
-    for statement in fill:
-        await jobs.execute(statement)
-    now = await usage(jobs)
-    assert (now.jobs, now.credits, now.bytes) == (before.jobs, before.credits, before.bytes) == (2, 1, 3)

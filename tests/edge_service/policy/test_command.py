@@ -15,7 +15,7 @@ Out = pytest.CaptureFixture[str]
 
 
 def test_check_says_the_files_and_the_version(changed: Write, capsys: Out) -> None:
-    folder = changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    folder = changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     assert main(["check", str(folder)]) == 0
     said = capsys.readouterr().out
     assert f"{folder}/tiers.yaml\n" in said
@@ -23,12 +23,12 @@ def test_check_says_the_files_and_the_version(changed: Write, capsys: Out) -> No
 
 
 def test_check_says_every_mistake_and_ends_with_1(changed: Write, capsys: Out) -> None:
-    folder = changed("tiers", "max_queued: 100,", "max_queued: none,")
+    folder = changed("tiers", "max_queued: 100\n", "max_queued: none\n")
     changed("costs", "sdxl: 0.04", "sdxl: 0")
     assert main(["check", str(folder)]) == 1
     first, second, last = capsys.readouterr().out.splitlines()
     assert first == f"{folder}/costs.yaml:5:26: seconds_per_unit.sdxl: must be greater than 0, got 0"
-    assert second.startswith(f"{folder}/tiers.yaml:10:81: tiers.basic.max_queued: must be a valid integer")
+    assert second.startswith(f"{folder}/tiers.yaml:29:17: tiers.basic.max_queued: must be a valid integer")
     assert last == "2 mistakes; an edge refuses these policies"
 
 
@@ -43,7 +43,7 @@ def test_check_tells_programs_where(changed: Write, capsys: Out) -> None:
 
 
 def test_show_writes_out_what_is_in_force(changed: Write, capsys: Out) -> None:
-    folder = changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    folder = changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     assert main(["show", "--folder", str(folder)]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"# version {load(str(folder)).version}\n")
@@ -53,7 +53,7 @@ def test_show_writes_out_what_is_in_force(changed: Write, capsys: Out) -> None:
     assert table["job_types"]["sdxl_image_high"]["values"]["config"]["steps"] == 25
     assert table["job_types"]["sdxl_image_high"]["enhanced"] is False  # a default
     assert main(["show", "nonsense"]) == 1
-    assert "no policy nonsense; known: costs, job_types" in capsys.readouterr().err
+    assert "no policy nonsense; known: content, contexts, costs, enhancement, job_types" in capsys.readouterr().err
 
 
 def test_the_folder_of_the_environment_is_the_default(
@@ -67,7 +67,7 @@ def test_the_folder_of_the_environment_is_the_default(
 
 
 def test_diff_says_which_values_differ_by_their_path(changed: Write, capsys: Out) -> None:
-    folder = changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    folder = changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     changed("presets", "{prompt}, cinematic still", "{prompt}, film still")
     assert main(["diff", "built-in", str(folder)]) == 0
     assert capsys.readouterr().out == (
@@ -81,7 +81,7 @@ def test_diff_says_which_values_differ_by_their_path(changed: Write, capsys: Out
 
 
 def test_diff_tells_programs_the_values(changed: Write, capsys: Out) -> None:
-    folder = changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    folder = changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     main(["diff", "built-in", str(folder), "--json"])
     assert json.loads(capsys.readouterr().out)["changes"] == [
         {"policy": "tiers", "path": "tiers.basic.max_queued", "old": 100, "new": 200}
@@ -89,7 +89,7 @@ def test_diff_tells_programs_the_values(changed: Write, capsys: Out) -> None:
 
 
 def test_a_change_of_comments_is_no_difference_of_values(changed: Write, capsys: Out) -> None:
-    folder = changed("tiers", "# Who may be", "# Whoever may be")
+    folder = changed("tiers", "# Who may do", "# Whoever may be")
     main(["diff", "built-in", str(folder)])
     assert capsys.readouterr().out.endswith("only comments and the way it is written differ\n")
     main(["diff", "built-in", "built-in"])

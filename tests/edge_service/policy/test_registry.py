@@ -35,6 +35,8 @@ qualities:
     prompt: no place
 """
 
+KNOWN = ", ".join(f"{name}.yaml" for name in SCHEMAS)
+
 
 def mistakes(folder: Path) -> list[str]:
     """What is said of a folder, without the name of the folder."""
@@ -85,14 +87,14 @@ def test_every_mistake_of_every_file_is_said_at_once_with_its_line_and_column(fo
         "presets.yaml:14:3: aspect_ratios.chat: unknown key; known: sdxl, wan",
         "presets.yaml:16:3: qualities.none: adds no words: give prompt or negative_prompt",
         "presets.yaml:19:13: qualities.odd.prompt: must have {prompt} once and no other braces, got 'no place'",
-        "tier.yaml: is no file of policy; known: costs.yaml, job_types.yaml, presets.yaml, tiers.yaml",
-        "tiers.yml: is no file of policy; known: costs.yaml, job_types.yaml, presets.yaml, tiers.yaml",
+        f"tier.yaml: is no file of policy; known: {KNOWN}",
+        f"tiers.yml: is no file of policy; known: {KNOWN}",
     ]
 
 
 def test_a_file_that_lacks_what_is_needed_is_pointed_at_where_it_is_lacking(changed: Write) -> None:
-    assert only(changed("tiers", "  basic:   {priority: 10,", "  basic:   {")).startswith(
-        "tiers.yaml:10:3: tiers.basic.priority: is missing"
+    assert only(changed("tiers", "  basic:\n    priority: 10\n", "  basic:\n")).startswith(
+        "tiers.yaml:26:3: tiers.basic.priority: is missing"
     )
 
 
@@ -195,13 +197,13 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_the_folder_replaces_the_built_in_one_and_the_others_stay(changed: Write) -> None:
-    policies = load(str(changed("tiers", "max_queued: 100,", "max_queued: 200,")))
+    policies = load(str(changed("tiers", "max_queued: 100\n", "max_queued: 200\n")))
     assert policies.table("tiers", Tiers).tiers["basic"].max_queued == 200
     assert policies.table("presets", Choices) == load().table("presets", Choices)
 
 
 def test_the_version_says_what_is_in_the_files_not_where_they_lie(folder: Path, changed: Write, tmp_path: Path) -> None:
-    changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     other = folder.rename(tmp_path / "other")
     folder.mkdir()
     assert load(str(folder)).version == load().version != load(str(other)).version

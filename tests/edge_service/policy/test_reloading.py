@@ -33,7 +33,7 @@ async def test_a_change_is_taken_without_a_restart(folder: Path, changed: Write)
     policies, taken = Policies(str(folder)), counted("taken")
     first = current().version
     assert most_queued() == 100
-    changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     await looked(policies)
     assert most_queued() == 200
     assert current().version != first
@@ -44,9 +44,9 @@ async def test_a_change_is_taken_without_a_restart(folder: Path, changed: Write)
 
 async def test_what_is_still_being_written_is_not_taken(folder: Path, changed: Write) -> None:
     policies = Policies(str(folder))
-    changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     await policies.look()
-    changed("tiers", "max_queued: 100,", "max_queued: 300,")
+    changed("tiers", "max_queued: 100\n", "max_queued: 300\n")
     await policies.look()
     assert most_queued() == 100
     await policies.look()
@@ -56,15 +56,15 @@ async def test_what_is_still_being_written_is_not_taken(folder: Path, changed: W
 async def test_a_bad_file_is_refused_with_its_line_and_the_old_policies_stay(
     folder: Path, changed: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
-    policies, refused = Policies(str(changed("tiers", "max_queued: 100,", "max_queued: 200,"))), counted("refused")
+    policies, refused = Policies(str(changed("tiers", "max_queued: 100\n", "max_queued: 200\n"))), counted("refused")
     version = current().version
-    changed("tiers", "max_queued: 100,", "max_queued: none,")
+    changed("tiers", "max_queued: 100\n", "max_queued: none\n")
     with caplog.at_level(logging.INFO, "edge_service.policy"):
         await looked(policies)
         await looked(policies)  # says it once, not each time it looks
     [record] = caplog.records
     assert record.message == "changed policies are refused, the old ones stay in force"
-    assert f"{folder}/tiers.yaml:10:81: tiers.basic.max_queued: must be a valid integer" in record.mistakes
+    assert f"{folder}/tiers.yaml:29:17: tiers.basic.max_queued: must be a valid integer" in record.mistakes
     assert "got 'none'" in record.mistakes
     assert (most_queued(), current().version) == (200, version)
     assert counted("refused") == refused + 1
@@ -73,9 +73,9 @@ async def test_a_bad_file_is_refused_with_its_line_and_the_old_policies_stay(
 
 async def test_a_good_file_after_a_bad_one_is_taken(folder: Path, changed: Write) -> None:
     policies = Policies(str(folder))
-    changed("tiers", "max_queued: 100,", "max_queued: none,")
+    changed("tiers", "max_queued: 100\n", "max_queued: none\n")
     await looked(policies)
-    changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     await looked(policies)
     assert most_queued() == 200
     assert REGISTRY.get_sample_value("atelier_policy_refused") == 0
@@ -83,14 +83,14 @@ async def test_a_good_file_after_a_bad_one_is_taken(folder: Path, changed: Write
 
 async def test_all_files_are_taken_or_none(folder: Path, changed: Write) -> None:
     policies = Policies(str(folder))
-    changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     changed("costs", "sdxl: 0.04", "sdxl: -1")
     await looked(policies)
     assert most_queued() == 100
 
 
 async def test_a_folder_that_vanishes_changes_nothing(folder: Path, changed: Write) -> None:
-    policies = Policies(str(changed("tiers", "max_queued: 100,", "max_queued: 200,")))
+    policies = Policies(str(changed("tiers", "max_queued: 100\n", "max_queued: 200\n")))
     shutil.rmtree(folder)
     await looked(policies)
     assert most_queued() == 200
@@ -100,7 +100,7 @@ async def test_the_links_of_a_config_map_are_followed_when_they_are_swapped(fold
     def publish(version: str, most: int) -> None:
         """What a kubelet does: a new folder, then one rename of the link to it. The files' names stay links."""
         (folder / version).mkdir()
-        text = (BUILT_IN / "tiers.yaml").read_text().replace("max_queued: 100,", f"max_queued: {most},")
+        text = (BUILT_IN / "tiers.yaml").read_text().replace("max_queued: 100\n", f"max_queued: {most}\n")
         (folder / version / "tiers.yaml").write_text(text)
         (folder / "..data_tmp").symlink_to(version)
         (folder / "..data_tmp").rename(folder / "..data")
@@ -115,8 +115,8 @@ async def test_the_links_of_a_config_map_are_followed_when_they_are_swapped(fold
 
 
 def test_an_edge_does_not_start_with_bad_policies(changed: Write) -> None:
-    folder = changed("tiers", "max_queued: 100,", "max_queued: none,")
-    with pytest.raises(SystemExit, match=r"tiers\.yaml:10:81: tiers\.basic\.max_queued: must be a valid integer"):
+    folder = changed("tiers", "max_queued: 100\n", "max_queued: none\n")
+    with pytest.raises(SystemExit, match=r"tiers\.yaml:29:17: tiers\.basic\.max_queued: must be a valid integer"):
         Policies(str(folder))
 
 
@@ -132,7 +132,7 @@ async def test_a_look_that_fails_is_not_the_last(
         return gather(given)
 
     monkeypatch.setattr("edge_service.policy.reloading.gather", read)
-    changed("tiers", "max_queued: 100,", "max_queued: 200,")
+    changed("tiers", "max_queued: 100\n", "max_queued: 200\n")
     policies.start()
     async with asyncio.timeout(10):
         while most_queued() != 200:

@@ -17,7 +17,7 @@ def version(folder: Path, number: int) -> Snapshot:
     made = folder / str(number)
     made.mkdir()
     text = (BUILT_IN / "tiers.yaml").read_text()
-    (made / "tiers.yaml").write_text(text.replace("max_queued: 100,", f"max_queued: {number},"))
+    (made / "tiers.yaml").write_text(text.replace("max_queued: 100\n", f"max_queued: {number}\n"))
     text = (BUILT_IN / "job_types.yaml").read_text()
     (made / "job_types.yaml").write_text(text.replace("credits: 6", f"credits: {number}"))
     return load(str(made))

@@ -103,21 +103,21 @@ def _milliseconds(call: Callable[[], object], rounds: int) -> float:
     return (time.process_time() - began) / rounds * 1000
 
 
-def hostile() -> dict[str, str]:
-    """Texts of the greatest length that would take long if anything took more than linear time."""
+def hostile(length: int = LONGEST) -> dict[str, str]:
+    """Texts of about a length that would take long if anything took more than linear time."""
     return {
-        "one letter": "a" * LONGEST,
-        "single letters": "a b " * (LONGEST // 4),
-        "dots": "a." * (LONGEST // 2),
-        "brackets": "(a" * (LONGEST // 2),
-        "asterisks": "t*n " * (LONGEST // 4),
-        "combining marks": "a" + "\u0301\u0323" * (LONGEST // 2),
-        "ligatures that grow": "\ufdfa" * LONGEST,
-        "numbers in brackets": "⒁" * LONGEST,
-        "numbers": "12 " * (LONGEST // 3),
-        "glued words": "teenkid" * (LONGEST // 7),
-        "all different": "".join(chr(0x100 + place * 40503 % 0xD000) for place in range(LONGEST)),
-        "a long novel": PROMPT * (LONGEST // len(PROMPT)),
+        "one letter": "a" * length,
+        "single letters": "a b " * (length // 4),
+        "dots": "a." * (length // 2),
+        "brackets": "(a" * (length // 2),
+        "asterisks": "t*n " * (length // 4),
+        "combining marks": "a" + "\u0301\u0323" * (length // 2),
+        "ligatures that grow": "\ufdfa" * length,
+        "numbers in brackets": "⒁" * length,
+        "numbers": "12 " * (length // 3),
+        "glued words": "teenkid" * (length // 7),
+        "all different": "".join(chr(0x100 + place * 40503 % 0xD000) for place in range(length)),
+        "a long novel": PROMPT * (length // len(PROMPT)),
     }
 
 
@@ -129,14 +129,15 @@ def main(misses: bool) -> None:
     print(f"{'harmless':24}{len(harmless):6}  passed  {1 - len(refused) / len(harmless):8.2%}")
     if misses:
         print(*(f"  passed   {name}" for name in passed), *(f"  refused  {name}" for name in refused), sep="\n")
+    content.check({"prompt": PROMPT}, "sfw")  # makes the index of the rules
     for length in (100, 1000):
         texts = {"prompt": (PROMPT * 11)[:length]}
         refusal = _milliseconds(lambda texts=texts: is_refused(texts), 100)
         rules = _milliseconds(lambda texts=texts: content.check(texts, "sfw"), 100)
         print(f"prompt of {length:5} characters: refusal {refusal:5.2f} ms, content rules {rules:5.2f} ms")
     for name, text in hostile().items():
-        took = _milliseconds(lambda text=text: is_refused({"prompt": text}), 1)
-        print(f"{len(text)} characters, {name:22} {took:7.0f} ms")
+        spent = _milliseconds(lambda text=text: is_refused({"prompt": text}), 1)
+        print(f"{len(text)} characters, {name:22} {spent:7.0f} ms")
 
 
 if __name__ == "__main__":

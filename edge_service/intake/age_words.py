@@ -34,6 +34,7 @@ _FROM_ZERO = {
         пятнадцать шестнадцать семнадцать""",
 }
 NUMBERS = {word: number for words in _FROM_ZERO.values() for number, word in enumerate(words.split())}
+NUMBERS |= {roman: number for number, roman in enumerate(_words("x xi xii xiii xiv xv xvi xvii"), 10)}
 NUMBERS |= {"dozen": 12, "catorze": 14, "dezasseis": 16, "dezassete": 17, "eighteen": 18}
 # How they begin a word that ends in "years old", from one on: "czternastoletnia".
 _FROM_ONE = {
@@ -59,16 +60,16 @@ FILLERS = _words("""
 # After a number each of these makes it an age by itself; as the beginning of a word, too ("jähriges").
 AGE_AFTER = _words("""
     yo yearold yearolds yearsold yrold yrsold yr yrs ans anos años añitos aninhos anni annetti jahre jahren jahr jaar
-    lat latek лет год года годик годиков jahrig jährige jarig jarige letni letnia летн""")
+    lat latek latka latki years лет год года годик годиков jahrig jährige jarig jarige letni letnia летн""")
 AGE_STEMS = _words("jährig jarig летн letni")
 # After a number these need "old" or "age" beside them.
-YEARS = _words("year years y")
+YEARS = _words("year years y summers winters springs")
 MONTHS = _words("month months mo mos week weeks day days monate monat wochen mois semaines meses mesi")
 OLD = _words("old olds o age young alt oud")
 # Before a number each of these makes it an age.
 AGE_BEFORE = _words("""
     age aged ages agd turning turned turns alter alters âge âgé âgée edad idade età leeftijd wiek wieku возраст
-    возрасте sweet""")
+    возрасте sweet looks look looking appears appearing seems""")
 # Before a number of at least 10: someone in a list of tags, "woman, 16".
 PERSON = _words("""
     she he shes hes who woman man female male lady person actress cosplayer character i me frau femme mujer mulher

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from edge_service.intake import age_words as words
-from edge_service.intake.text import Reading, key, plain
+from edge_service.intake.text import SIGNED, Reading, key, plain
 
 MAJORITY = 18
 # A number keeps what follows it without a blank, so that "16:9", "1.5" and "1,000" are not taken for ages.
@@ -14,6 +14,7 @@ _RATIO = re.compile(r"\d+[:×*]\d")
 # Letters in the place of digits: "l4 yo", "1o years old".
 _LETTER_DIGITS = re.compile(r"(?<![^\W_])[il](?=\d(?!\d))")
 _DIGIT_LETTERS = re.compile(r"(?<![^\W_])(\d)o(?![^\W_])")
+_BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])(?:[^\w\s]|_)+(?=[^\W\d_])")
 _YO = re.compile(r"(?<=\d)\s?y0(?![^\W_])")
 _REPEATED, _LETTERS = re.compile(r"([^\W\d_])\1\1"), re.compile(r"[^\W\d_]+")
 _ALMOST = re.compile(r"(?<![^\W_])(?:almost|nearly|soon)\s{1,3}(?:18|eighteen)(?![^\W_])")
@@ -50,10 +51,9 @@ _KEYS = {key(word): word for word in {*NUMBERS, *AGE_AFTER, *YEARS, *OLD, *AGE_B
 
 def tells_minor(reading: Reading, year: int) -> bool:
     """Whether any age in the text is under 18 in `year`, the current one."""
-    texts = [reading.plain, *reading.spelled, " ".join(map(_undisguised, reading.signed))]
-    texts.append(" ".join(map(_undisguised, reading.chunks)))
-    if _REPEATED.search(reading.plain):
-        texts.append(_LETTERS.sub(lambda word: _undisguised(word[0]), reading.plain))
+    texts = [reading.plain, *reading.spelled, _BETWEEN_LETTERS.sub("", reading.plain)]
+    if _REPEATED.search(reading.plain) or any(_undisguised(word) != word for word in set(reading.signed)):
+        texts += [form.sub(lambda word: _undisguised(word[0]), reading.plain) for form in (SIGNED, _LETTERS)]
     seen: list[list[str]] = []
     for tokens in map(_tokens, texts):
         if tokens not in seen:

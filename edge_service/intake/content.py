@@ -58,6 +58,14 @@ class Rule(Strict):
         )
 
 
+class Classification(Strict):
+    """In which modes a model is asked besides, which of its answers let a request pass, and how long it may think."""
+
+    modes: list[Mode] = Field(min_length=1)
+    passes: list[str] = Field(min_length=1)
+    seconds: float = Field(default=5.0, gt=0, le=60)
+
+
 class Content(Strict):
     """The whole policy. `most_explicit` is the mode that nobody gets beyond."""
 
@@ -65,6 +73,7 @@ class Content(Strict):
     most_explicit: Mode = "sfw"
     lists: dict[str, Languages]
     rules: list[Rule]
+    classification: Classification | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Content":

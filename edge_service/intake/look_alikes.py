@@ -33,9 +33,9 @@ OTHER_SCRIPTS = {
     "y": "ΥγУЧучҮүყᎩᎽⲨꓬ𐊲𑢤𑣜𖽃",
     "z": "ΖᏃꓜꮓ𐋵𑢩𑣄",
 }
-# Digits and signs for letters; and letters that stand for each other, which must not merge with their neighbours.
-LEET = dict(zip("0123456789@$!|+€£¥¢§†", "oiseasgtbgasiiteiycst", strict=True))
-ALIKE = {"l": "i", "z": "s"}
+# Digits and signs for letters; and what stands for more than one letter, with the letters that it merges.
+LEET = dict(zip("03456789@$+€¥¢§†", "oeasgtbgasteycst", strict=True))
+ALIKE = dict(zip("1l!|£2z", "iiiiiss", strict=True))
 SIGNS = "@$!|+€£¥¢§†"
 
 _LATIN_BLOCKS = (0x80, 0x250), (0x250, 0x2B0), (0x1D00, 0x1DC0), (0x2C60, 0x2C80), (0xA720, 0xA800), (0xAB30, 0xAB70)
@@ -76,7 +76,7 @@ def _unseen() -> dict[int, str | None]:
         elif len(whole := unicodedata.normalize("NFKD", chr(point))) > 3:
             # Whole phrases in one character would let a text grow eighteenfold; "(14)" in one is still a number.
             letters = "".join(filter(str.isalnum, whole))
-            found[point] = f"{letters} " if len(letters) < 3 else " "
+            found[point] = letters if len(letters) < 3 else " "
     return found
 
 

@@ -79,7 +79,8 @@ class Signs:
 
     def is_sexual(self) -> bool:
         alone = not self.terms.isdisjoint(_SEXUAL) or _groups(self.terms, words.SUGGESTIVE) >= 2
-        return alone or self._has_homograph(words.HOMOGRAPHS_SEXUAL, words.MINOR, words.HOMOGRAPHS_MINOR)
+        told = self.is_age and any(not self.terms.isdisjoint(terms) for terms in words.HOMOGRAPHS_SEXUAL.values())
+        return alone or told or self._has_homograph(words.HOMOGRAPHS_SEXUAL, words.MINOR, words.HOMOGRAPHS_MINOR)
 
     def _has_homograph(self, homographs: words.Languages, *others: words.Languages) -> bool:
         spoken = [language for language, terms in homographs.items() if not self.terms.isdisjoint(terms)]
@@ -144,8 +145,8 @@ def _is_forbidden(shown: Signs, hidden: Signs, taken_back: frozenset[str]) -> bo
 def _taken_back(texts: Mapping[str, str]) -> frozenset[str]:
     """The terms that negative prompts and weights below one push out of the picture."""
     negative = [text for field, text in texts.items() if is_negative(field)]
-    words = [word for text in texts.values() for word in lowered(text)]
-    return frozenset(_TAKEN.found(Reading.of("\n".join([*negative, *words]))))
+    away = "\n".join([*negative, *(word for text in texts.values() for word in lowered(text))])
+    return frozenset(_TAKEN.found(Reading.of(away))) if away else frozenset()
 
 
 def _together(signs: Iterable[Signs]) -> Signs:

@@ -23,8 +23,8 @@ MINOR: Languages = {
         teenies, tween, tweens, tweenie, preteen, preteens, pre teen, pre teens, pubescent, prepubescent,
         prepubertal, pubertal, puberty, adolescent, adolescents, adolescence, juvenile, juveniles, infant, infants,
         infantile, baby, babies, toddler, toddlers, newborn, newborns, boy, boys, girl, girls, youngster,
-        youngsters, youngling, younglings, young one, young ones, little one, little ones, tots, tyke, tykes,
-        moppet, bairn, schoolgirl, schoolgirls, schoolboy, schoolboys, schoolkid, schoolkids, schoolchild,
+        youngsters, youngling, younglings, young one, young ones, little one, little ones, tots, tiny tot, tyke,
+        tykes, moppet, bairn, schoolgirl, schoolgirls, schoolboy, schoolboys, schoolkid, schoolkids, schoolchild,
         schoolchildren, school age, school aged, school uniform, school uniforms, kindergarten, kindergartner,
         kindergartners, kindergartener, preschool, preschooler, preschoolers, pre schooler, daycare, high school,
         highschool, high schooler, high schoolers, highschooler, highschoolers, middle school, middleschool,
@@ -38,20 +38,21 @@ MINOR: Languages = {
         younger sister, younger brother, kid sister, kid brother, my son, his son, her son, their son, young son,
         little son, cub scout, cub scouts, training bra, diaper, diapers, nappy, nappies, pacifier, loli, lolis,
         lolicon, lolita, lolitas, shota, shotas, shotacon, nymphet, nymphets, jailbait, jail bait, barely legal,
-        not legal yet, not yet legal, ageplay, age play, ddlg, age regression, age regressed, de aged, deaged, pedo,
-        pedos, pedophil*, paedophil*, paedo, pederast*, hebephil*, ephebophil*, cp, pthc, cheese pizza"""),
+        not legal yet, not yet legal, ageplay, age play, ddlg, age regression, age regressed, de aged, deaged,
+        aged down, age down, skoolgirl, skoolgirls, pedo, pedos, pedophil*, paedophil*, paedo, pederast*, hebephil*,
+        ephebophil*, cp, pthc, cheese pizza"""),
     "de": _words("""
         kinder, kindern, kindes, kindchen, kindlich*, ein kind, eines kindes, das kind, dem kind, kleines kind,
-        kleinkind*, schulkind*, mädchen, schulmädchen, schuljunge, schuljungen, kleiner junge, kleine jungen, bub,
-        buben, knabe, knaben, jugendlich*, teenie, minderjährig*, unmündig*, säugling*, schüler, schülerin,
-        schülerinnen, grundschüler*, grundschule, vorpubertär*, pubertär*, pubertierend*, tochter, töchter, nichte,
-        neffe, heranwachsende*, halbwüchsig*"""),
+        kleinkind*, schulkind*, mädchen, mädel, mädels, schulmädchen, schuljunge, schuljungen, kleiner junge,
+        kleine jungen, bub, buben, knabe, knaben, jugendlich*, teenie, minderjährig*, unmündig*, säugling*, schüler,
+        schülerin, schülerinnen, grundschüler*, grundschule, vorpubertär*, pubertär*, pubertierend*, tochter,
+        töchter, nichte, neffe, heranwachsende*, halbwüchsig*"""),
     "fr": _words("""
         enfant, enfants, enfantin, enfantine, gamin, gamine, gamins, gamines, gosse, gosses, mineur, mineure,
-        mineurs, mineures, fillette, fillettes, garçon, garçons, garçonnet, fille, filles,
-        adolescente, adolescentes, bébé, bébés, écolier, écoliers, écolière, écolières,
-        collégien, collégienne, collégiennes, lycéen, lycéens, lycéenne, lycéennes, nourrisson, nourrissons, préado,
-        préados, préadolescent*, prépubère, impubère"""),
+        mineurs, mineures, fillette, fillettes, garçon, garçons, garçonnet, fille, filles, adolescente,
+        adolescentes, bébé, bébés, écolier, écoliers, écolière, écolières, collégien, collégienne, collégiennes,
+        lycéen, lycéens, lycéenne, lycéennes, nourrisson, nourrissons, préado, préados, préadolescent*, prépubère,
+        impubère"""),
     "es": _words("""
         niños, niñas, niñita, niñito, una niña, un niño, la niña, el niño, menores, menor de edad, adolescente,
         adolescentes, infantil, infantiles, bebé, bebés, colegiala, colegialas, chiquilla, chiquillo, chiquillas,
@@ -62,7 +63,8 @@ MINOR: Languages = {
     "it": _words("""
         bambino, bambina, bambini, bambine, bambinetta, ragazzina, ragazzino, ragazzine, ragazzini, minorenne,
         minorenni, adolescenti, neonato, neonata, neonati, figlia, figlie, fanciulla, fanciullo, fanciulle,
-        fanciulli, liceale, liceali, bimba, bimbe, bimbi"""),
+        fanciulli, liceale, liceali, bimba, bimbe, bimbi, undicenne, dodicenne, tredicenne, quattordicenne,
+        quindicenne, sedicenne, diciassettenne"""),
     "nl": _words("""
         kinderen, kindje, kindjes, een kind, het kind, kleuter, kleuters, peuter, peuters, meisje, meisjes,
         jongetje, jongetjes, tiener, tieners, minderjarig*, puber, pubers, schoolmeisje, schoolmeisjes, dochter,
@@ -80,8 +82,8 @@ MINOR: Languages = {
         正太, 小学生, 小學生, 初中生, 高中生, 中学生, 中學生, 婴儿, 嬰兒, 宝宝, 寶寶, 学生妹, 學生妹, 少儿, 小女生,
         小男生, 女学生, 女學生, 女儿, 女兒"""),
     "ja": _words("""
-        子供, 子ども, こども, 幼児, 幼い, 女児, 男児, 女の子, 男の子, 高校生, 女子高生, 女子中学生, ロリ, ショタ,
-        赤ちゃん, 園児, 児童, 娘"""),
+        子供, 子ども, こども, 幼, ランドセル, 女児, 男児, 女の子, 男の子, 高校生, 女子高生, 女子中学生, ロリ,
+        ショタ, 赤ちゃん, 園児, 児童, 娘"""),
     "ko": _words("""
         어린이, 아동, 소녀, 소년, 미성년, 초등학생, 중학생, 고등학생, 여고생, 여중생, 남고생, 로리, 쇼타, 아기,
         꼬마, 유아, 여자아이, 남자아이, 청소년, 십대"""),
@@ -90,8 +92,8 @@ MINOR: Languages = {
 
 SEXUAL: Languages = {
     "en": _words("""
-        sex, sexy, sexier, sexiest, sexual, sexually, sexuali*, sexting, nude, nudes, nudity, nudist, nudists,
-        nudism, naked, nakedness, topless, unclothed, undress, undressed, undresses, undressing, disrobed,
+        sex, sexy, noods, nekkid, sexier, sexiest, sexual, sexually, sexuali*, sexting, nude, nudes, nudity, nudist,
+        nudists, nudism, naked, nakedness, topless, unclothed, undress, undressed, undresses, undressing, disrobed,
         disrobing, no clothes, no clothing, without clothes, without clothing, without any clothes, wearing nothing,
         nothing on, clothes off, no underwear, without underwear, no panties, no bra, birthday suit, in the buff,
         bare breasts, bare breasted, bare bottom, bare buttocks, skinny dip, skinny dipping, see through,
@@ -108,14 +110,14 @@ SEXUAL: Languages = {
         string bikini, skimpy, scantily, seductive, seductively, seduce, seduced, seduces, seducing, seduction,
         sensual, sensually, sensuality, provocative, provocatively, suggestive, suggestively, sultry, raunchy,
         obscene, indecent, salacious, titillating, smut, smutty, boudoir, pinup, hot girl, hot girls, hot boy,
-        hot boys, hot teen, hot teens, hot schoolgirl, hot body, spread legs, legs spread, spreading legs,
-        making love, make love, lovemaking, love making, one night stand, french kiss, french kissing,
-        passionate kiss, kissing passionately, fondled, fondles, fondling, grope, groped, groping, molest, molested,
-        molester, molesting, molestation, rape, raped, rapes, raping, rapist, sodom*, pervert*, pervy, deflower*,
-        virginity, ahegao, upskirt, downblouse, voyeur*, camel toe, cameltoe, futanari, milf, slut, sluts, slutty,
-        whore, whores, fuck, fucks, fucked, fucking, cock, cocks, pussy, pussies, anal, anus, dildo, vibrator,
-        blowjob, handjob, fellatio, nice ass, her ass, big ass, twerk, twerking, lap dance, pole dance, pole dancer,
-        kama sutra, kamasutra, thirst trap"""),
+        hot boys, hot teen, hot teens, hot schoolgirl, hot schoolgirls, hot teenager, hot teenagers, hot year old,
+        hot yo, hot body, spread legs, legs spread, spreading legs, making love, make love, lovemaking, love making,
+        one night stand, french kiss, french kissing, passionate kiss, kissing passionately, fondled, fondles,
+        fondling, grope, groped, groping, molest, molested, molester, molesting, molestation, rape, raped, rapes,
+        raping, rapist, sodom*, pervert*, pervy, deflower*, virginity, ahegao, upskirt, downblouse, voyeur*,
+        camel toe, cameltoe, futanari, milf, slut, sluts, slutty, whore, whores, fuck, fucks, fucked, fucking, cock,
+        cocks, pussy, pussies, anal, anus, dildo, vibrator, blowjob, handjob, fellatio, nice ass, her ass, big ass,
+        twerk, twerking, lap dance, pole dance, pole dancer, kama sutra, kamasutra, thirst trap"""),
     "de": _words("""
         nackt*, nackig*, entblößt*, entblöst*, unbekleidet*, ausgezogen*, sexuell*, erotisch*, erotik*, pornograf*,
         geil, geile, geiler, geiles, freizügig*, unterwäsche, reizwäsche, höschen, busen, brüste, brustwarzen,
@@ -145,9 +147,9 @@ SEXUAL: Languages = {
         nago, nagi, nagie, nagiej, nagich, nagość, rozebran*, seks*, erotyczn*, bielizn*, majtk*, piersi, zmysłow*,
         bez ubrania, bez ubrań, uwodziciel*, podniecon*"""),
     "ru": _words("""
-        голый, голая, голые, голое, голой, голого, голую, голых, голышом, обнажен*, обнаженн*, нагая, нагой, нагие,
-        нагота, раздет*, раздева*, без одежды, секс*, эрот*, порно*, интимн*, нижнее белье, нижнем белье, трусик*,
-        лифчик*, возбужд*, развратн*, похотлив*, соблазн*"""),
+        голый, голая, голые, голое, голой, голого, голую, голых, голышом, голеньк*, обнажен*, обнаженн*, нагая,
+        нагой, нагие, нагота, раздет*, раздева*, без одежды, секс*, эрот*, порно*, интимн*, нижнее белье,
+        нижнем белье, трусик*, лифчик*, возбужд*, развратн*, похотлив*, соблазн*"""),
     "zh": _words("""
         裸, 色情, 情色, 性爱, 性愛, 性感, 做爱, 做愛, 淫, 黄片, 成人内容, 成人影片, 内衣, 內衣, 露点, 露點, 乳房,
         脱光, 没穿衣服, 沒穿衣服, 诱惑, 誘惑, 性交, 性行为, 性行為, 性虐, 情趣"""),
@@ -173,6 +175,7 @@ HOMOGRAPHS_SEXUAL: Languages = {
     "fr": _words("nu, nus, string"),
     "pt": _words("nu, nus"),
     "pl": _words("naga, nagą, goła, goły, gołe"),
+    "en": _words("nood"),
     "de": _words("dessous"),
 }
 

@@ -52,7 +52,7 @@ class Terms:
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._words = defaultdict[str, list[tuple[str, str]]](list)  # key -> the plain word and its term
-        self._stems = defaultdict[int, dict[str, tuple[str, str]]](dict)  # length of key -> key -> plain, term
+        self._stems = defaultdict[int, dict[str, list[tuple[str, str]]]](dict)  # length of key -> key -> plain, term
         self._phrases = defaultdict[int, dict[tuple[str, ...], list[tuple[list[str], str]]]](dict)
         self._pieces: dict[str, str] = {}  # folded word -> term: what glued and spelled words are made of
         self._starred = defaultdict[str, list[str]](list)
@@ -86,7 +86,7 @@ class Terms:
             self._add_unbroken(plain(term), term)
         elif term.endswith("*"):
             stem = key(words[0])
-            self._stems[len(stem)][stem] = words[0], term
+            self._stems[len(stem)].setdefault(stem, []).append((words[0], term))
         elif len(words) > 1:
             row = tuple(key(word) for word in words)
             self._phrases[len(words)].setdefault(row, []).append((words, term))
@@ -111,19 +111,20 @@ class Terms:
     def _single(self, words: list[str]) -> set[str]:
         """The terms that are one word, and the beginnings of words."""
         short = keys(words)
-        near = [(word, self._words[of]) for word, of in zip(words, short, strict=True) if of in self._words]
+        alike = [(word, self._words[of]) for word, of in zip(words, short, strict=True) if of in self._words]
         hits = {
             term
-            for word, wanted in near
+            for word, wanted in alike
             for other, term in wanted
             if word == other or (len(other) >= _SHORTEST_PIECE and _stretches(word, other))
         }
         begun = [(word, of) for word, of in zip(words, short, strict=True) if of[:_SHORTEST_STEM] in self._stem_starts]
         for length, stems in self._stems.items():
-            wanted = ((word, *stems[of[:length]]) for word, of in begun if of[:length] in stems)
-            hits.update(term for word, stem, term in wanted if _stretches(word, stem))
-        starred = {folded(word) for word in words if "*" in word} & self._starred.keys()
-        return hits.union(*(self._starred[word] for word in starred))
+            wanted = ((word, stems[of[:length]]) for word, of in begun if of[:length] in stems)
+            hits.update(term for word, near in wanted for stem, term in near if _stretches(word, stem))
+        whole = folded("\n".join(word for word in words if word not in OTHER_WORDS)).split("\n")
+        hits.update(self._pieces[word] for word in self._pieces.keys() & whole)
+        return hits.union(*(self._starred[word] for word in self._starred.keys() & whole))
 
     def _glued(self, words: list[str]) -> set[str]:
         """The terms of words that are made of nothing else: "nudeteen", not "Essex"."""

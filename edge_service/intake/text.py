@@ -19,7 +19,7 @@ _LEET, _ALIKE, _FOLD = str.maketrans(LEET), str.maketrans(ALIKE), str.maketrans(
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['’`´ʼ]s(?![^\W_])")
 _CENSORED = str.maketrans(dict.fromkeys("•●∗⁎✱＊", "*"))
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
-_SIGNED = re.compile(rf"(?:[^\W_]|[*{re.escape(SIGNS)}])+")
+SIGNED = re.compile(rf"(?:[^\W_]|[*{re.escape(SIGNS)}])+")
 _EDGES = "*!|+"  # punctuation more often than a letter
 _PARTS = re.compile(rf"(?:[^\W_]|[{re.escape(SIGNS)}])+")
 _RUN = re.compile(r"(.)\1+")
@@ -86,7 +86,7 @@ class Reading:
         return cls(
             plain=read,
             words=_WORDS.findall(read),
-            signed=[word for found in _SIGNED.findall(read) if (word := found.strip(_EDGES))],
+            signed=[word for found in SIGNED.findall(read) if (word := found.strip(_EDGES))],
             chunks=[chunk for found in read.split() if (chunk := "".join(_PARTS.findall(found)))],
             joined=frozenset(_joined(read)) | frozenset(_windows(parts)) | frozenset(parts),
             spelled=list(_spelled(parts)),

@@ -69,14 +69,18 @@ def _signing_key(entry: Mapping[str, Any]) -> SigningKey | None:
     algorithm = ALGORITHMS.get((str(entry.get("kty")), curve if isinstance(curve, str) else None))
     if algorithm is None or entry.get("alg", algorithm) != algorithm or entry.get("use", "sig") != "sig":
         return None
-    if "verify" not in entry.get("key_ops", ["verify"]):
+    if "verify" not in _listed(entry.get("key_ops", ["verify"])):
         return None
     public = {name: entry[name] for name in PUBLIC if name in entry}
     try:
         key = jwt.PyJWK(public, algorithm=algorithm).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+    except Exception:  # whatever is wrong with it, it is no key, and the others of the set are
         return None
     return None if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS else SigningKey(algorithm, key)
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 class KeySet:
@@ -138,6 +142,9 @@ class KeySet:
             keys = signing_keys(await self._read())
         except KeysUnreadable as error:
             log.warning("the issuer's keys could not be read", extra={"why": str(error), "known": len(self._keys)})
+            return False
+        except Exception:
+            log.exception("reading the issuer's keys failed")
             return False
         if keys != self._keys:
             log.info("the issuer's keys", extra={"keys": len(keys), "before": len(self._keys)})

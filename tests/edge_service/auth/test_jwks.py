@@ -49,6 +49,9 @@ def test_secrets_and_weak_and_foreign_keys_are_never_taken():
         {**Key("other", "RS256").public, "alg": "RS512"},
         {**Key("encrypts", "RS256").public, "use": "enc"},
         {**Key("signs").public, "key_ops": ["sign"]},
+        {**Key("ops").public, "key_ops": 7},
+        {**Key("number").public, "x": 7},
+        {**Key("numbers", "RS256").public, "n": [7]},
         {**Key("broken").public, "x": "AA"},
         {**Key("curve").public, "crv": "P-384"},
         {name: value for name, value in Key("nameless").public.items() if name != "kid"},
@@ -110,6 +113,25 @@ async def test_the_last_good_set_outlives_a_silent_issuer_for_an_hour(clock: Clo
     source.away = False
     await keys.look()
     assert keys.get("first")
+
+
+async def test_a_mistake_of_ours_ends_no_following(clock: Clock, caplog: pytest.LogCaptureFixture):
+    reads = 0
+
+    async def read() -> dict[str, Any]:
+        nonlocal reads
+        reads += 1
+        if reads < 3:
+            raise ZeroDivisionError
+        return key_set(Key("first"))
+
+    keys = KeySet(read, 0.01, clock)
+    keys.start()
+    async with asyncio.timeout(5):
+        while not keys.get("first"):
+            await asyncio.sleep(0.01)
+    await keys.close()
+    assert "failed" in caplog.text
 
 
 async def test_the_set_is_read_at_start_and_again_by_itself(clock: Clock):

@@ -1,13 +1,36 @@
 """What a model says of a request, where `policies/content.yaml` wants it asked besides its rules."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 
+from edge_service.intake.asking import ChatWorkers
 from edge_service.intake.content import Content, Mode, content
 from shared.errors import ContentNotAllowed
+from shared.pb.atelier.chat.v1 import chat_pb2
 
+# A word that something follows, so that it is whole.
+FIRST_WORD = re.compile(r"\W*(\w+)\W")
 Classifier = Callable[[Mapping[str, str]], Awaitable[str]]
 """Is given the texts of a request by field, and answers one word such as "sfw"."""
+
+
+def by_chat(chat: ChatWorkers, owner: str) -> Classifier:
+    """Asks the chat workers on behalf of an owner, as the policy words it."""
+
+    async def ask(texts: Mapping[str, str]) -> str:
+        wanted = content().classification
+        assert wanted is not None
+        said = ((chat_pb2.CHAT_ROLE_SYSTEM, wanted.prompt), (chat_pb2.CHAT_ROLE_USER, "\n".join(texts.values())))
+        messages = [chat_pb2.ChatMessage(role=role, content=text) for role, text in said]
+        request = chat_pb2.ChatRequest(
+            messages=messages, max_tokens=100, temperature=0, top_p=1, model=chat_pb2.CHAT_MODEL_QWEN_INSTRUCT
+        )
+        callback = await chat.ask(owner, request, enough=lambda said: bool(FIRST_WORD.match(said)))
+        word = FIRST_WORD.match(callback.assets[0].content + " ")
+        return word.group(1) if word else ""
+
+    return ask
 
 
 async def classify(texts: Mapping[str, str], mode: Mode, ask: Classifier | None, rules: Content | None = None) -> str:

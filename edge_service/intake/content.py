@@ -59,9 +59,12 @@ class Rule(Strict):
 
 
 class Classification(Strict):
-    """In which modes a model is asked besides, which of its answers let a request pass, and how long it may think."""
+    """In which modes the chat model is asked besides and what, which first words of its answer let a request pass, and
+    how long it may think."""
 
     modes: list[Mode] = Field(min_length=1)
+    prompt: str = Field(min_length=1, max_length=8192)
+    """Its system prompt; the texts of the request are what the user says."""
     passes: list[str] = Field(min_length=1)
     seconds: float = Field(default=5.0, gt=0, le=60)
 

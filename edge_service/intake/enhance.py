@@ -156,8 +156,8 @@ def _credit(callback: chat_pb2.ChatCallback) -> str:
 class Enhancer:
     """Improves prompts with the chat workers of a fleet."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet, self._chat = fleet, ChatWorkers(fleet)
+    def __init__(self, fleet: Fleet, chat: ChatWorkers) -> None:
+        self._fleet, self._chat = fleet, chat
 
     async def enhance(
         self,

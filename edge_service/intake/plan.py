@@ -13,9 +13,11 @@ from edge_service.addresses import Addresses
 from edge_service.audit import Audit
 from edge_service.auth.principal import Principal
 from edge_service.fleet import Fleet
+from edge_service.intake.asking import ChatWorkers
 from edge_service.intake.budgets import budget, counter
 from edge_service.intake.capabilities import check_capabilities, needs
 from edge_service.intake.choices import NOTHING, Chosen
+from edge_service.intake.classification import by_chat
 from edge_service.intake.content import MODES, content, strictest
 from edge_service.intake.conversation import converse, mode_of
 from edge_service.intake.decisions import decision
@@ -62,7 +64,8 @@ class Intake:
 
     def __init__(self, fleet: Fleet, addresses: Addresses, references: References, audit: Audit) -> None:
         self._fleet, self._addresses, self._references, self._audit = fleet, addresses, references, audit
-        self._enhancer = Enhancer(fleet)
+        self._chat = ChatWorkers(fleet)
+        self._enhancer = Enhancer(fleet, self._chat)
         self.secret = b""
         """Keeps the digests of the audit log from being guessed; set once the database, which has it, is open."""
 
@@ -158,7 +161,8 @@ class Intake:
         return _plan(replace(filled, job=conversation.request), mode, decisions, "")
 
     def _judge(self, mode: "edge_pb2.ContentMode", name: str, caller: Principal) -> Judge:
-        return Judge(self._audit, caller.user_id, name, mode, caller.tier, job_types()[name].worker_type, self.secret)
+        worker_type, classifier = job_types()[name].worker_type, by_chat(self._chat, caller.user_id)
+        return Judge(self._audit, caller.user_id, name, mode, caller.tier, worker_type, self.secret, classifier)
 
 
 def _strictest(*modes: "edge_pb2.ContentMode") -> "edge_pb2.ContentMode":

@@ -27,6 +27,10 @@ from shared.validation_schemas import check, enum_word
 REQUEST = "request"
 # What a job is about and whose it is: no parameters, so nobody asks where they came from.
 NO_PARAMETERS = {"id", "type", "prompt", "user_id", "messages"}
+# Pictures have decisions of their own (references.py), without what may be a secret in an address.
+PICTURES = {
+    "image", "first_frame", "last_frame", "reference_image_url", "start_reference_url", "end_reference_url",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _names(config: Message, field: str) -> bool:
 def _from_request(message: Message, path: str = "") -> Iterator[edge_pb2.Decision]:
     """Yields a decision for every parameter that the request names."""
     for field, value in message.ListFields():
-        if not path and field.name in NO_PARAMETERS:
+        if (not path and field.name in NO_PARAMETERS) or (path and field.name in PICTURES):
             continue
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             yield from _from_request(value, f"{path}{field.name}.")

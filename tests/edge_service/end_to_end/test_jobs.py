@@ -6,6 +6,7 @@ import contextlib
 import grpc
 import pytest
 
+from edge_service.intake.contexts import contexts
 from edge_service.jobs import dispatcher, leases
 from edge_service.jobs.database import Database
 from edge_service.jobs.execution import Execution
@@ -41,7 +42,8 @@ async def test_what_reaches_the_engine_is_complete_and_as_asked(ann: Calls, engi
     await ann.ended(job.id)
     asked = engine.requests[0]
     assert (asked.temperature, asked.max_tokens, asked.top_p, asked.model) == (0.0, 100, 0.9, "qwen_instruct")
-    assert [(turn.role, turn.content) for turn in asked.messages] == [("user", "hi")]
+    begins = contexts().contexts["conversation"].sfw
+    assert [(turn.role, turn.content) for turn in asked.messages] == [("system", begins), ("user", "hi")]
 
 
 async def test_a_watch_can_be_left_and_resumed_without_gap_or_double(ann: Calls, engine: SteeredEngine):
@@ -224,7 +226,7 @@ async def test_a_caller_who_leaves_at_once_leaves_no_open_job_behind(
 
 
 async def test_a_list_of_large_jobs_comes_in_pages_that_a_client_takes(ann: Calls):
-    large = {"messages": [{"role": "user", "content": "x" * 30_000}] * 8}
+    large = {"messages": [{"role": "user", "content": "y" * 30_000}] * 8}
     ids = [(await ann.submit(chat=large)).id for _ in range(10)]
     seen: list[str] = []
     request = edge_pb2.ListJobsRequest(page_size=100)

@@ -62,11 +62,13 @@ class House:
         """A plan as the edge makes it: presets, steering, references."""
         request = from_spec_dict(edge_pb2.SubmitJobRequest, fields)
         asked = getattr(request, request.WhichOneof("job") or "")
-        filled = fill(asked, "")
+        filled = fill(asked)
         decisions = filled.decisions + steer(filled.job, asked, request.reference_use)
         decisions += await self.references.resolve(filled.job, owner, permitted)
         worker = filled.job_type.worker_type
-        return Plan(filled.type_name, worker, filled.job, decisions, 60, 0, needs(filled.job), 1)
+        return Plan(
+            filled.type_name, worker, filled.job, edge_pb2.Job(decisions=decisions), 60, 0, needs(filled.job), 1
+        )
 
     async def submit(self, owner: str, plan: Plan) -> str:
         return (await self.store.create(Submission(owner, plan, Cost("kind", 1, 1, 0), MANY))).id
@@ -102,7 +104,7 @@ async def site() -> AsyncIterator[Site]:
 
 
 def decision(plan: Plan, field: str) -> tuple[str, str]:
-    [found] = [found for found in plan.decisions if found.field == field]
+    [found] = [found for found in plan.record.decisions if found.field == field]
     return getattr(found, "from"), found.to
 
 

@@ -9,7 +9,12 @@ from shared.errors import ContentNotAllowed
 
 TEXTS = {"prompt": "a fox"}
 RULES = Content.model_validate(
-    {"version": 1, "lists": {}, "rules": [], "classification": {"modes": ["sfw"], "passes": ["sfw"], "seconds": 0.05}}
+    {
+        "version": 1,
+        "lists": {},
+        "rules": [],
+        "classification": {"modes": ["sfw"], "prompt": "?", "passes": ["sfw"], "seconds": 0.05},
+    }
 )
 
 

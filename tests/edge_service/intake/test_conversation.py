@@ -221,7 +221,7 @@ async def test_what_is_kept_is_what_the_model_itself_takes(prompts: Prompts, len
     left = said(done.request)
     assert left == [message.content for message in asked.messages][-len(left) :]
     if len(left) < len(asked.messages):
-        more = list(asked.messages)[-len(left) - 2 :]
+        more = list(asked.messages)[-len(left) - 4 :]
         pairs = [pairs[0], *((enum_word("ChatRole", chat_pb2.ChatRole.Name(m.role)), m.content) for m in more)]
         with pytest.raises(InputTooLong):
             prompts.chat(pairs, 100 - 2 * len(pairs))

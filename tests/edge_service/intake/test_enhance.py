@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from chat_service.seam import ChatTurn, Delta, Finished, TextRequest
+from edge_service.intake.asking import ChatWorkers
 from edge_service.intake.enhance import Enhanced, Enhancer, enhance, wanted
 from edge_service.intake.job_types import job_types
 from edge_service.intake.templates import enhancement
@@ -59,7 +60,9 @@ async def enhanced(
 ) -> Enhanced:
     house.engine.script = script
     job = sdxl_pb2.SdxlJob(prompt=PROMPT)
-    return await Enhancer(house.fleet).enhance(job, "sdxl_image_fast", mode, "ann", check, **options)  # type: ignore[arg-type]
+    return await Enhancer(house.fleet, ChatWorkers(house.fleet)).enhance(
+        job, "sdxl_image_fast", mode, "ann", check, **options
+    )  # type: ignore[arg-type]
 
 
 def failed(done: Enhanced, why: str) -> None:
@@ -106,7 +109,9 @@ async def goes_on_for_ever(request: TextRequest) -> AsyncIterator[Delta | Finish
 
 async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None:
     house.engine.script = goes_on_for_ever
-    done = await Enhancer(house.fleet).enhance(wan_pb2.WanJob(prompt="a fox"), "video_fast", SFW, "ann", passes)
+    done = await Enhancer(house.fleet, ChatWorkers(house.fleet)).enhance(
+        wan_pb2.WanJob(prompt="a fox"), "video_fast", SFW, "ann", passes
+    )
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
     assert "another-name on chat_worker_001 improved the prompt" in done.decisions[0].why
     async with asyncio.timeout(5):
@@ -116,7 +121,9 @@ async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None
 async def test_videos_are_improved_by_the_base_model_up_to_the_end_of_the_line(house: House) -> None:
     house.engine.script = says(f" {GOOD}\n", "\nShort: a wolf\nDetailed: A grey wolf", reason="length")
     job = wan_pb2.WanJob(prompt="a fox")
-    done = await Enhancer(house.fleet).enhance(job, "video7b_fast_enhanced", SFW, "ann", passes)
+    done = await Enhancer(house.fleet, ChatWorkers(house.fleet)).enhance(
+        job, "video7b_fast_enhanced", SFW, "ann", passes
+    )
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
     (asked,) = house.engine.asked
     assert asked.model == "qwen_base"
@@ -183,7 +190,7 @@ async def test_an_answer_that_a_rule_refuses_is_dropped_whole(house: House, erro
 async def test_without_a_chat_worker_the_original_goes_on() -> None:
     async with following() as fleet:
         job = sdxl_pb2.SdxlJob(prompt=PROMPT)
-        done = await Enhancer(fleet).enhance(job, "sdxl_image_fast", SFW, "ann", passes)
+        done = await Enhancer(fleet, ChatWorkers(fleet)).enhance(job, "sdxl_image_fast", SFW, "ann", passes)
     failed(done, "no chat worker answered (no_worker)")
 
 

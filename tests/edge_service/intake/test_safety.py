@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks.safety import adversarial, benign, hostile, is_refused
 from edge_service.intake import age_words, safety, safety_words
+from edge_service.intake.choices import choices
+from edge_service.intake.contexts import contexts
 from edge_service.intake.safety import digest, lowered, refuse
 from edge_service.intake.terms import problem
 from shared.errors import ContentForbidden
@@ -248,3 +250,17 @@ def test_a_disguise_does_not_change_the_digest_and_another_text_does():
 def test_a_digest_can_be_keyed_and_is_hexadecimal():
     assert digest({"prompt": "a fox"}, b"house") != digest({"prompt": "a fox"})
     assert len(bytes.fromhex(digest({"prompt": "a fox"}))) == 32
+
+
+def test_what_the_house_adds_is_no_half_of_what_is_refused():
+    """System prompts, qualities and styles are judged with the texts of a user: alone they must tell of nothing."""
+    added = [text for context in contexts().contexts.values() for text in (context.sfw, context.nsfw)]
+    added += [words.prompt for words in (*choices().qualities.values(), *choices().styles.values())]
+    for text in added:
+        safety.refuse(
+            {"messages[0].content": text, "messages[1].content": "a birthday cake for my five year old child"}
+        )
+        safety.refuse({"messages[0].content": text, "messages[1].content": "a nude woman"})
+    for words in (*choices().qualities.values(), *choices().styles.values()):
+        safety.refuse({"prompt": "a child with a kite", "config.negative_prompt": words.negative_prompt})
+        safety.refuse({"prompt": "a nude woman", "config.negative_prompt": words.negative_prompt})

@@ -7,7 +7,7 @@ from google.protobuf.descriptor import Descriptor
 
 from edge_service.intake.choices import Choices, Chosen, Preset, choices
 from edge_service.intake.partial_jobs import EDGE_SETS, JOB_CLASSES, REQUEST_SETS
-from edge_service.intake.presets import PICTURES, Filled, fill
+from edge_service.intake.presets import NO_PARAMETERS, PICTURES, fill
 from shared.spec_json import from_spec_dict, to_spec_dict
 from shared.validation_schemas import rules
 

@@ -19,7 +19,9 @@ from tests.edge_service.conftest import Calls
 
 
 class SteeredEngine:
-    """Says the words of the last message, one a token; "wait" waits to be released, "fail" and "give-up" are errors."""
+    """Says the words of the last message, one a token; "wait" waits to be released, "fail" and "give-up" are errors.
+
+    Where `answer` is set it says that, whatever it is asked."""
 
     models = (LoadedModel("qwen_instruct", "steered", 1000), LoadedModel("qwen_base", "steered", 1000))
     device, dtype = "cpu", "float32"
@@ -28,11 +30,16 @@ class SteeredEngine:
         self.released = asyncio.Event()
         self.requests: list[TextRequest] = []
         self.running = 0
+        self.answer: str | None = None
 
     async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
         self.requests.append(request)
         self.running += 1
         try:
+            if self.answer is not None:
+                yield Delta(self.answer, 1)
+                yield Finished("stop", 1, 1, 0.1, 0.1)
+                return
             words = request.messages[-1].content.split()
             for count, word in enumerate(words, 1):
                 if word == "wait":

@@ -1,0 +1,210 @@
+"""What the edge decides before a job is stored: content, modes, words, a better prompt, and what is told of it."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.server import Server
+from shared.spec_json import from_spec_dict
+from tests.bad_input import reason
+from tests.edge_service.conftest import BOB, Calls, StartEdge
+from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, turn
+
+FOX = {"type": "sdxl_image_fast", "prompt": "a red fox"}
+# One of a minor and one that is sexual, as mild as can be: together they are refused in every mode.
+FORBIDDEN = ("a teen girl", "nude")
+
+
+async def rows(url: str, query: str) -> list[dict[str, Any]]:
+    async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
+        return await (await connection.execute(query.encode())).fetchall()
+
+
+@contextlib.contextmanager
+def refused(word: str) -> Any:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        yield caught
+    assert reason(caught.value) == word
+
+
+def why(job: edge_pb2.Job, field: str) -> list[str]:
+    return [each.why for each in job.decisions if each.field == field]
+
+
+async def test_what_is_forbidden_is_refused_in_every_mode_stored_nowhere_and_logged_by_hash(
+    ann: Calls, database_url: str, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    for mode in ("sfw", "nsfw"):
+        with refused("CONTENT_FORBIDDEN") as caught:
+            await ann.submit(sdxl=FOX | {"prompt": ", ".join(FORBIDDEN)}, content_mode=mode)
+        assert "teen" not in str(caught.value.details())
+    assert await rows(database_url, "SELECT id FROM jobs") == []
+    audited = await rows(database_url, "SELECT actor, action, subject, reason, digest FROM audit")
+    assert [(row["actor"], row["subject"], row["reason"]) for row in audited] == [
+        ("ann", "sdxl_image_fast", "CONTENT_FORBIDDEN")
+    ] * 2
+    assert audited[0]["digest"] == audited[1]["digest"]
+    assert "teen" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"sdxl": FOX | {"prompt": FORBIDDEN[0], "compel_weights": f"({FORBIDDEN[1]}:1.3)", "compel_enabled": True}},
+        {"wan": {"type": "video_fast", "prompt": ", ".join(FORBIDDEN)}},
+        {
+            "chat": {
+                "messages": [{"role": "system", "content": FORBIDDEN[0]}, {"role": "user", "content": FORBIDDEN[1]}]
+            }
+        },
+        {"sdxl": FOX | {"prompt": FORBIDDEN[1], "config": {"negative_prompt": "adult, mature"}}},
+    ],
+)
+async def test_it_is_found_wherever_it_stands(ann: Calls, job: dict[str, Any]):
+    with refused("CONTENT_FORBIDDEN"):
+        await ann.submit(**job, content_mode="nsfw")
+
+
+async def test_a_turn_is_judged_as_a_job_is(ann: Calls, engine: SteeredEngine):
+    with refused("CONTENT_FORBIDDEN"):
+        async for _ in ann.chat.Chat(turn(", ".join(FORBIDDEN)), metadata=ann.metadata):
+            pass
+    assert engine.requests == []
+
+
+async def test_explicit_content_needs_the_mode_and_the_mode_needs_the_tier(ann: Calls):
+    explicit = FOX | {"prompt": "a nude woman, oil painting"}
+    with refused("CONTENT_NOT_ALLOWED"):
+        await ann.submit(sdxl=explicit)  # who names no mode asks for nothing explicit
+    with refused("CONTENT_NOT_ALLOWED"):
+        await ann.submit(sdxl=explicit | {"prompt": "a nude woman, consent, adult, safe"})  # no word makes it safe
+    job = await ann.submit(sdxl=explicit, content_mode="nsfw")
+    assert job.content_mode == edge_pb2.CONTENT_MODE_NSFW
+
+
+async def test_a_strict_request_of_an_account_that_may_more_is_strict(ann: Calls):
+    job = await ann.submit(sdxl=FOX, content_mode="sfw")
+    assert job.content_mode == edge_pb2.CONTENT_MODE_SFW
+    with refused("CONTENT_NOT_ALLOWED"):
+        await ann.submit(chat=says("write about a nude woman") | {"sfw_mode": True}, content_mode="nsfw")
+
+
+async def test_a_job_tells_how_it_came_to_be(ann: Calls):
+    job = await ann.submit(sdxl=FOX, style="photo", aspect_ratio="16:9")
+    assert job.original_prompt == "a red fox"
+    assert job.sdxl.prompt == "a photograph of a red fox, natural light, 35mm"
+    assert job.sdxl.config.resolution == "1344x768"
+    assert why(job, "config.resolution") == ["aspect ratio 16:9"]
+    assert any("passes the rules of sfw" in said for said in why(job, "content_mode"))
+    catalog = await ann.catalog.GetCatalog(edge_pb2.GetCatalogRequest(), metadata=ann.metadata)
+    assert job.policy_version == catalog.policy_version
+    again = await ann.get(job.id)
+    assert (again.original_prompt, list(again.decisions)) == (job.original_prompt, list(job.decisions))
+
+
+async def test_a_better_prompt_comes_from_the_chat_worker_and_the_job_says_so(ann: Calls, engine: SteeredEngine):
+    engine.answer = "A red fox trots through deep snow at dawn, soft light, wide shot"
+    job = await ann.submit(sdxl=FOX, enhancement="on")
+    assert (job.sdxl.prompt, job.original_prompt) == (engine.answer, "a red fox")
+    assert job.sdxl.enhancement_source == job_pb2.ENHANCEMENT_SOURCE_QWEN_INSTRUCT
+    assert "improved the prompt" in why(job, "enhancement_source")[0]
+
+
+@pytest.mark.parametrize("answer", ["", "I'm sorry, I cannot help with that.", ", ".join(FORBIDDEN), "a nude woman"])
+async def test_a_bad_answer_leaves_the_prompt_as_it_was_sent(ann: Calls, engine: SteeredEngine, answer: str):
+    engine.answer = answer
+    job = await ann.submit(sdxl=FOX, enhancement="on")
+    assert job.sdxl.prompt == "a red fox"
+    assert job.sdxl.enhancement_source == job_pb2.ENHANCEMENT_SOURCE_NONE
+    assert "enhancement failed" in why(job, "enhancement_source")[0]
+
+
+async def test_an_enhanced_type_enhances_by_itself_and_may_be_told_not_to(ann: Calls, engine: SteeredEngine):
+    engine.answer = "A grey wolf under a winter moon, slow pan\n"
+    wolf = {"type": "video7b_fast_enhanced", "prompt": "a wolf"}
+    job = await ann.submit(wan=wolf)
+    assert job.wan.prompt == engine.answer.strip()
+    assert job.wan.enhancement_source == job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE
+    asked = len(engine.requests)
+    assert (await ann.submit(wan=wolf, enhancement="off")).wan.prompt == "a wolf"
+    assert len(engine.requests) == asked
+
+
+async def test_the_same_key_asks_the_model_once(ann: Calls, engine: SteeredEngine):
+    engine.answer = "A red fox trots through deep snow at dawn, soft light"
+    first = await ann.submit(sdxl=FOX, enhancement="on", idempotency_key="k")
+    again = await ann.submit(sdxl=FOX, enhancement="on", idempotency_key="k")
+    assert first.id == again.id
+    assert len(engine.requests) == 1
+
+
+async def test_a_forbidden_prompt_reaches_no_model_for_improvement(ann: Calls, engine: SteeredEngine):
+    with refused("CONTENT_FORBIDDEN"):
+        await ann.submit(sdxl=FOX | {"prompt": ", ".join(FORBIDDEN)}, enhancement="on", content_mode="nsfw")
+    assert engine.requests == []
+
+
+async def test_what_a_repeated_job_says_is_judged_by_the_rules_of_today(ann: Calls, monkeypatch: pytest.MonkeyPatch):
+    job = await ann.cancel((await ann.submit(sdxl=FOX)).id)
+    monkeypatch.setattr("edge_service.intake.safety._forbidden", lambda texts: ["prompt"])
+    with refused("CONTENT_FORBIDDEN"):
+        await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=job.id), metadata=ann.metadata)
+
+
+async def test_a_reference_that_no_model_can_use_is_refused_before_anything_is_fetched(ann: Calls):
+    picture = {"metadata": {"reference_image_url": "http://127.0.0.1:1/a.png"}}
+    with refused("INVALID_REQUEST"):  # judged though no image worker is connected
+        await ann.submit(sdxl=FOX | picture)
+
+
+async def test_a_control_that_a_chat_request_cannot_use_is_refused_by_name(ann: Calls):
+    for field, value in (
+        ("enhancement", "off"),
+        ("reference_use", "modify"),
+        ("aspect_ratio", "1:1"),
+        ("style", "photo"),
+    ):
+        with refused("INVALID_REQUEST") as caught:
+            await ann.submit(chat=says("hi"), **{field: value})
+        assert field in str(caught.value.details())
+
+
+async def test_the_catalogue_is_that_of_the_caller(ann: Calls):
+    found = await ann.catalog.GetCatalog(edge_pb2.GetCatalogRequest(), metadata=ann.metadata)
+    assert list(found.content_modes) == [edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW]
+    assert {entry.name for entry in found.job_types if entry.permitted} == {entry.name for entry in found.job_types}
+    assert "conversation" in {entry.name for entry in found.chat_contexts}
+
+
+@pytest.fixture
+async def bob(start_edge: StartEdge, worker: Server) -> AsyncIterator[Calls]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield await connected(await start_edge([worker.address]), BOB, stack)
+
+
+async def test_a_context_begins_the_conversation(bob: Calls, engine: SteeredEngine):
+    request = from_spec_dict(edge_pb2.ChatRequest, {"request": says("a limerick"), "context": "writing"})
+    async for _ in bob.chat.Chat(request, metadata=bob.metadata):
+        pass
+    assert engine.requests[0].messages[0].content.startswith("You are a writer.")
+    request.context = "nonsense"
+    with refused("INVALID_REQUEST") as caught:
+        async for _ in bob.chat.Chat(request, metadata=bob.metadata):
+            pass
+    assert "context: must be one of conversation" in str(caught.value.details())
+
+
+async def test_an_account_says_who_is_calling_and_what_they_may(bob: Calls):
+    account = await bob.account.GetAccount(edge_pb2.GetAccountRequest(), metadata=bob.metadata)
+    assert (account.user_id, account.tier) == ("bob", "premium")
+    assert {"job.sdxl_image_high", "nsfw", "chat"} <= set(account.permissions)
+    assert not {"fleet", "keys"} & set(account.permissions)

@@ -31,6 +31,7 @@ benchmark: $(INSTALLED)  ## Ratios against a bare pipeline and a bare gRPC serve
 	$(BIN)/python -m benchmarks.image
 	$(BIN)/python -m benchmarks.durability
 	$(BIN)/python -m benchmarks.watchers
+	$(BIN)/python -m benchmarks.safety
 
 chaos: $(INSTALLED)  ## Kills, freezes and restarts the parts of a real house under load, and checks what clients were told
 	$(BIN)/python -W ignore -m benchmarks.chaos --minutes 10

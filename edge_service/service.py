@@ -7,7 +7,7 @@ import grpc
 
 from edge_service.addresses import Addresses
 from edge_service.asset_urls import AssetUrls
-from edge_service.audit import Audit
+from edge_service.audit import Audit, Entry
 from edge_service.auth import Principal, Tokens, developer_token
 from edge_service.auth.key_secrets import HOUSE_SECRET as KEYS_SECRET
 from edge_service.auth.people import People
@@ -98,15 +98,15 @@ class Edge:
             ChatServicer(self._store, self._intake, self._leases, self._execution, self._fleet, self._costs),
             AssetServicer(self._store, self._assets, self._links, self._uploads, self._urls),
             CatalogServicer(self._fleet),
-            AccountServicer(self._store, self._people.orders),
+            AccountServicer(self._store, self._people.orders, self._audit),
             FleetServicer(self._fleet),
         )
 
     async def load(self) -> None:
         """Opens the database, then follows workers, serves assets and dispatches."""
-        self._policies.start()
         url = await self._embedded.start() if self._embedded else self._config.database_url
         await self._database.open(url)
+        self._policies.start(self._took_policies)
         self._urls.secret = await self._store.secret("asset_urls", fresh=secrets.token_bytes(32))
         self._intake.secret = await self._store.secret("audit", fresh=secrets.token_bytes(32))
         self._wakeups.start(url)
@@ -126,6 +126,9 @@ class Edge:
         self._feeds.drain()
         self._dispatcher.drain()
         self._drain_until = time.monotonic() + self._config.drain_seconds
+
+    async def _took_policies(self, version: str) -> None:
+        await self._audit.record(Entry("", "policy.in_force", version))
 
     async def _whole_job(self, owner: str, job_id: str) -> edge_pb2.Job:
         return await self._links.job(await self._store.job(owner, job_id))

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from edge_service.account import account
 from edge_service.asset_urls import AssetUrls
+from edge_service.audit import Audit, Entry
 from edge_service.auth import Principal
 from edge_service.auth.key_orders import KeyOrders, message
 from edge_service.catalog import catalog
@@ -304,8 +305,8 @@ class CatalogServicer(edge_pb2_grpc.CatalogServiceServicer):
 class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
     """The caller's own account."""
 
-    def __init__(self, store: Store, keys: KeyOrders) -> None:
-        self._store, self._keys = store, keys
+    def __init__(self, store: Store, keys: KeyOrders, audit: Audit) -> None:
+        self._store, self._keys, self._audit = store, keys, audit
 
     async def GetAccount(self, request: edge_pb2.GetAccountRequest, context: Context) -> edge_pb2.GetAccountResponse:
         principal, tier = _principal(), tiers().tiers[_principal().tier]
@@ -319,6 +320,7 @@ class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
 
     async def CreateKey(self, request: edge_pb2.CreateKeyRequest, context: Context) -> edge_pb2.CreateKeyResponse:
         key, secret = await self._keys.create(request, _principal())
+        await self._audit.record(Entry(_owner(), "key.created", key.id))
         return edge_pb2.CreateKeyResponse(key=message(key), secret=secret)
 
     async def ListKeys(self, request: edge_pb2.ListKeysRequest, context: Context) -> edge_pb2.ListKeysResponse:
@@ -326,7 +328,9 @@ class AccountServicer(edge_pb2_grpc.AccountServiceServicer):
         return edge_pb2.ListKeysResponse(keys=[message(key) for key in keys])
 
     async def RevokeKey(self, request: edge_pb2.RevokeKeyRequest, context: Context) -> edge_pb2.RevokeKeyResponse:
-        return edge_pb2.RevokeKeyResponse(key=message(await self._keys.revoke(request.key_id, _principal())))
+        key = await self._keys.revoke(request.key_id, _principal())
+        await self._audit.record(Entry(_owner(), "key.revoked", key.id))
+        return edge_pb2.RevokeKeyResponse(key=message(key))
 
 
 class FleetServicer(edge_pb2_grpc.FleetServiceServicer):

@@ -11,7 +11,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -33,6 +34,8 @@ FOREVER = 1e6
 MOMENT_SECONDS = 0.1
 # Time for calls that are handed back to stop what they were doing: a step of the engine, a file half written.
 HAND_BACK_SECONDS = 8.0
+# Time for freeing everything after that. A process that still has not ended then never will.
+CLOSE_SECONDS = 30.0
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # otherwise two servers bind one port and say nothing
@@ -179,5 +182,25 @@ async def _run(service: Service, config: ServiceConfig) -> None:
         log.info("draining", extra={"seconds": config.drain_seconds})
     finally:
         starting.cancel()
-        await server.stop()
+        with _ends_within(config.drain_seconds + HAND_BACK_SECONDS + CLOSE_SECONDS):
+            await server.stop()
     log.info("stopped")
+
+
+@contextlib.contextmanager
+def _ends_within(seconds: float) -> Iterator[None]:
+    """Ends the process if the block does not end: whoever stops it waits for that, and others do its work by then."""
+    loop, tasks = asyncio.get_running_loop(), asyncio.all_tasks
+
+    def give_up() -> None:
+        where = [f"{task.get_name()}: {task.get_coro()!r}" for task in tasks(loop)]
+        log.error("did not stop in time", extra={"seconds": seconds, "tasks": where})
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from edge_service.policy.folder import Gathered, gather
 from edge_service.policy.mistakes import PolicyRefused
 from edge_service.policy.registry import checked
-from edge_service.policy.snapshot import Snapshot, current, use
+from edge_service.policy.snapshot import Snapshot, current, in_force, use
 from shared.telemetry import POLICY_INFO, POLICY_REFUSED, POLICY_RELOADS
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,11 @@ class Policies:
             raise SystemExit(f"the policies cannot be used:\n{refused}") from None
         self._seen = self._judged = gathered
         self._task: asyncio.Task[None] | None = None
+        self._taken: Callable[[str], Awaitable[None]] | None = None
 
-    def start(self) -> None:
-        """Begins to look for changes."""
+    def start(self, taken: Callable[[str], Awaitable[None]] | None = None) -> None:
+        """Begins to look for changes. `taken` is told the version in force, now and whenever it changes."""
+        self._taken = taken
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -61,8 +64,14 @@ class Policies:
         _put_in_force(snapshot)
         POLICY_RELOADS.labels("taken").inc()
         log.info("policies taken", extra={"version": snapshot.version})
+        await self._tell()
+
+    async def _tell(self) -> None:
+        if self._taken:
+            await self._taken(in_force().version)
 
     async def _run(self) -> None:
+        await self._tell()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:

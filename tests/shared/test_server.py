@@ -178,3 +178,29 @@ def test_a_signal_ends_the_process_cleanly(repository: Path, config: ServiceConf
         child.send_signal(number)
         assert child.wait(10) == 0
         assert lines_of(child) == []
+
+
+HANGS = """
+import asyncio, os, signal, sys
+from shared import server
+from shared.config import ServiceConfig
+
+server.HAND_BACK_SECONDS = server.CLOSE_SECONDS = 0.2
+
+class Hangs:
+    names, guard = (), None
+    def register(self, server): ...
+    async def load(self): asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
+    def drain(self): ...
+    async def close(self): await asyncio.Event().wait()
+
+server.run(Hangs(), ServiceConfig(drain_seconds=0, assets=sys.argv[1]))
+"""
+
+
+def test_a_service_that_cannot_end_is_ended_and_says_where_it_stood(repository: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HANGS, tmp_path.as_uri()]
+    ended = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert "did not stop in time" in ended.stdout + ended.stderr
+    assert "Hangs.close" in ended.stdout + ended.stderr

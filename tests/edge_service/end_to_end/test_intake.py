@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
@@ -48,12 +49,22 @@ async def test_what_is_forbidden_is_refused_in_every_mode_stored_nowhere_and_log
             await ann.submit(sdxl=FOX | {"prompt": ", ".join(FORBIDDEN)}, content_mode=mode)
         assert "teen" not in str(caught.value.details())
     assert await rows(database_url, "SELECT id FROM jobs") == []
-    audited = await rows(database_url, "SELECT actor, action, subject, reason, digest FROM audit")
+    audited = await rows(database_url, "SELECT * FROM audit WHERE action = 'request.refused'")
     assert [(row["actor"], row["subject"], row["reason"]) for row in audited] == [
         ("ann", "sdxl_image_fast", "CONTENT_FORBIDDEN")
     ] * 2
     assert audited[0]["digest"] == audited[1]["digest"]
     assert "teen" not in caplog.text
+
+
+async def test_keys_and_policies_leave_a_line_in_the_audit_log(ann: Calls, database_url: str):
+    made = await ann.account.CreateKey(edge_pb2.CreateKeyRequest(name="nightly"), metadata=ann.metadata)
+    await ann.account.RevokeKey(edge_pb2.RevokeKeyRequest(key_id=made.key.id), metadata=ann.metadata)
+    audited = await rows(database_url, "SELECT actor, action, subject FROM audit ORDER BY id")
+    assert [tuple(row.values()) for row in audited] == [
+        ("", "policy.in_force", current().version), ("ann", "key.created", made.key.id),
+        ("ann", "key.revoked", made.key.id),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import grpc
 import uvloop
@@ -193,7 +193,7 @@ def _ends_within(seconds: float) -> Iterator[None]:
     loop, tasks = asyncio.get_running_loop(), asyncio.all_tasks
 
     def give_up() -> None:
-        where = [f"{task.get_name()}: {task.get_coro()!r}" for task in tasks(loop)]
+        where = [_where(task.get_coro()) for task in tasks(loop)]
         log.error("did not stop in time", extra={"seconds": seconds, "tasks": where})
         os._exit(1)
 
@@ -204,3 +204,12 @@ def _ends_within(seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _where(waiting: Any) -> str:
+    """What a task waits for: the functions that wait, outermost first."""
+    names = []
+    while (code := getattr(waiting, "cr_code", None) or getattr(waiting, "ag_code", None)) is not None:
+        names.append(code.co_qualname)
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+    return " > ".join(names)

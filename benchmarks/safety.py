@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
-from edge_service.intake import content, safety
+from edge_service.intake.content import rules as content
+from edge_service.intake.content import safety
 from shared.errors import ContentForbidden
 
-SETS = Path(__file__).parent.parent / "tests" / "edge_service" / "intake"
+SETS = Path(__file__).parent.parent / "tests" / "edge_service" / "intake" / "content"
 LONGEST = 262_144  # characters that a conversation may have
 SMALL = "abcdefghijklmnopqrstuvwxyz"
 PROMPT = "a red fox in the snow, golden evening light, highly detailed, sharp focus, 35mm, award winning photo "

@@ -9,9 +9,9 @@ from typing import Any, cast
 from google.protobuf.descriptor import Descriptor
 
 from edge_service.fleet import Fleet
-from edge_service.intake.choices import Choices, Words, choices
 from edge_service.intake.job_types import JOB_CLASSES, JobType, job_types
 from edge_service.intake.partial_jobs import EDGE_SETS
+from edge_service.intake.presets.choices import Choices, Words, choices
 from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import ValidationConfig, rules

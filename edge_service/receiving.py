@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edge_service.asset_urls import Announced, AssetUrls
-from edge_service.intake.images import PictureRefused
+from edge_service.intake.pictures.images import PictureRefused
 from edge_service.jobs.uploads import Source, Uploads
 from shared.assets import JPEG, PNG, WEBP, sniff
 from shared.errors import (

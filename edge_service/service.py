@@ -15,8 +15,8 @@ from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet
 from edge_service.fleet.credentials import Credentials
 from edge_service.http import HttpServer, application
+from edge_service.intake.pictures.references import References
 from edge_service.intake.plan import Intake
-from edge_service.intake.references import References
 from edge_service.intake.tiers import tiers
 from edge_service.jobs.database import Database, EmbeddedPostgres
 from edge_service.jobs.dispatcher import Dispatcher

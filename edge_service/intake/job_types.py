@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from pydantic import AfterValidator, Field, model_validator
 
 from edge_service.intake.partial_jobs import JOB_CLASSES, WorkerJob, WorkerType, partial_job, values_that_fit
-from edge_service.intake.seeds import draw_seeds
+from edge_service.intake.presets.seeds import draw_seeds
 from edge_service.policy import Strict, policy, refused
 from edge_service.policy.mistakes import Steps
 from shared.errors import InvalidRequest

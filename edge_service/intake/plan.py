@@ -13,22 +13,22 @@ from edge_service.addresses import Addresses
 from edge_service.audit import Audit
 from edge_service.auth.principal import Principal
 from edge_service.fleet import Fleet
-from edge_service.intake.asking import ChatWorkers
-from edge_service.intake.budgets import budget, counter
 from edge_service.intake.capabilities import check_capabilities, needs
-from edge_service.intake.choices import NOTHING, Chosen
-from edge_service.intake.classification import by_chat
-from edge_service.intake.content import MODES, content, strictest
-from edge_service.intake.conversation import converse, mode_of
+from edge_service.intake.content.classification import by_chat
+from edge_service.intake.content.judging import Judge
+from edge_service.intake.content.rules import MODES, content, strictest
+from edge_service.intake.content.texts import texts_of
 from edge_service.intake.decisions import decision
-from edge_service.intake.enhance import Enhancer, wanted
 from edge_service.intake.job_types import WorkerJob, job_types
-from edge_service.intake.judging import Judge
+from edge_service.intake.pictures.references import References
+from edge_service.intake.pictures.steering import steer
 from edge_service.intake.policy import account_mode, may_chat, may_repeat, may_submit, reference_fields
-from edge_service.intake.presets import Filled, fill, type_name
-from edge_service.intake.references import References
-from edge_service.intake.steering import steer
-from edge_service.intake.texts import texts_of
+from edge_service.intake.presets.choices import NOTHING, Chosen
+from edge_service.intake.presets.fill import Filled, fill, type_name
+from edge_service.intake.prompts.asking import ChatWorkers
+from edge_service.intake.prompts.budgets import budget, counter
+from edge_service.intake.prompts.conversation import converse, mode_of
+from edge_service.intake.prompts.enhance import Enhancer, wanted
 from edge_service.intake.tiers import Tier, tiers
 from edge_service.policy import current
 from shared.errors import InvalidRequest, Violation
@@ -108,6 +108,10 @@ class Intake:
         if isinstance(job, chat_pb2.ChatRequest):
             return False
         return bool(reference_fields(job)) or wanted(request.enhancement, job_types()[type_name(job)])
+
+    def credits_of(self, request: edge_pb2.SubmitJobRequest) -> int:
+        """What a job costs if it completes."""
+        return job_types()[type_name(getattr(request, request.WhichOneof("job") or ""))].credits
 
     async def _pictures(
         self, request: edge_pb2.SubmitJobRequest, asked: Picture, caller: Principal, seconds_left: float

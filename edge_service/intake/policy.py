@@ -5,7 +5,7 @@ request that leaves the content mode out asks for nothing explicit.
 """
 
 from edge_service.intake.job_types import CHAT_TURN, WorkerJob, job_types
-from edge_service.intake.presets import type_name
+from edge_service.intake.presets.fill import type_name
 from edge_service.intake.tiers import Tier
 from shared.errors import PermissionDenied
 from shared.pb.atelier.chat.v1 import chat_pb2

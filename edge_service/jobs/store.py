@@ -14,8 +14,8 @@ from psycopg.errors import UniqueViolation
 
 from edge_service.intake.job_ids import new_job_id
 from edge_service.intake.job_types import JOB_CLASSES
+from edge_service.intake.pictures.steering import reference_keys
 from edge_service.intake.plan import Plan
-from edge_service.intake.steering import reference_keys
 from edge_service.intake.tiers import Limits
 from edge_service.jobs import records
 from edge_service.jobs.accounts import QUOTAS, Accounts, quota_values

@@ -8,7 +8,7 @@ another file, so that nobody's late removal of the old one can hit it.
 import hashlib
 from typing import NamedTuple
 
-from edge_service.intake.images import MOST_BYTES, Decoders, Picture, PictureRefused
+from edge_service.intake.pictures.images import MOST_BYTES, Decoders, Picture, PictureRefused
 from edge_service.jobs.database import Database
 from edge_service.jobs.records import Row
 from edge_service.jobs.statements import fetch_all

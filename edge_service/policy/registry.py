@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from edge_service.intake.choices import Choices
-from edge_service.intake.content import Content
-from edge_service.intake.contexts import Contexts
+from edge_service.intake.content.rules import Content
 from edge_service.intake.job_types import JobTypes
-from edge_service.intake.templates import Enhancement
+from edge_service.intake.presets.choices import Choices
+from edge_service.intake.prompts.contexts import Contexts
+from edge_service.intake.prompts.templates import Enhancement
 from edge_service.intake.tiers import Tiers
 from edge_service.jobs.estimates.kinds import FirstGuesses
 from edge_service.policy.folder import Gathered, gather

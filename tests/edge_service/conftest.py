@@ -51,11 +51,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
-ANN, BOB, OPERATOR = "token-of-ann", "token-of-bob", "token-of-the-operator"
+ANN, BOB, OPERATOR, GUEST = "token-of-ann", "token-of-bob", "token-of-the-operator", "token-of-a-guest"
 TOKENS = {
     ANN: Principal("ann", "premium"),
     BOB: Principal("bob", "premium"),
     OPERATOR: Principal("operator", "admin"),
+    GUEST: Principal("gus", "guest"),
 }
 
 

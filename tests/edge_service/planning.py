@@ -6,8 +6,8 @@ from edge_service.addresses import INTERNET, Addresses
 from edge_service.audit import Audit
 from edge_service.auth import Principal
 from edge_service.fleet import Fleet
+from edge_service.intake.pictures.references import References
 from edge_service.intake.plan import Intake, Plan
-from edge_service.intake.references import References
 from edge_service.jobs.database import Database
 from edge_service.jobs.uploads import Uploads
 from edge_service.outgoing import Outgoing

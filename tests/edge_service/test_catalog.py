@@ -8,8 +8,8 @@ from google.protobuf.descriptor import Descriptor
 
 from edge_service.catalog import catalog
 from edge_service.fleet import Fleet
-from edge_service.intake.choices import choices
 from edge_service.intake.job_types import JOB_CLASSES, TYPE_NAMES, job_types
+from edge_service.intake.presets.choices import choices
 from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import rules

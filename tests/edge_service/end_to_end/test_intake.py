@@ -164,9 +164,19 @@ async def test_a_forbidden_prompt_reaches_no_model_for_improvement(ann: Calls, e
     assert engine.requests == []
 
 
+async def test_no_model_is_asked_for_a_job_that_a_quota_would_refuse(
+    ann: Calls, engine: SteeredEngine, database_url: str
+):
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("INSERT INTO storage VALUES ('ann', 1000000000000)")
+    with refused("QUOTA_EXCEEDED"):
+        await ann.submit(sdxl=FOX, enhancement="on")
+    assert engine.requests == []
+
+
 async def test_what_a_repeated_job_says_is_judged_by_the_rules_of_today(ann: Calls, monkeypatch: pytest.MonkeyPatch):
     job = await ann.cancel((await ann.submit(sdxl=FOX)).id)
-    monkeypatch.setattr("edge_service.intake.safety._forbidden", lambda texts: ["prompt"])
+    monkeypatch.setattr("edge_service.intake.content.safety._forbidden", lambda texts: ["prompt"])
     with refused("CONTENT_FORBIDDEN"):
         await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=job.id), metadata=ann.metadata)
 

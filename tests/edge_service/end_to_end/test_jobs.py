@@ -6,7 +6,7 @@ import contextlib
 import grpc
 import pytest
 
-from edge_service.intake.contexts import contexts
+from edge_service.intake.prompts.contexts import contexts
 from edge_service.jobs import dispatcher, leases
 from edge_service.jobs.database import Database
 from edge_service.jobs.execution import Execution

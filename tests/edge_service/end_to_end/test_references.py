@@ -9,13 +9,14 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.edge_service.intake.test_fetching import Site, answer, serving
 
 from edge_service.addresses import Addresses
 from edge_service.intake.capabilities import needs
+from edge_service.intake.pictures.references import References
+from edge_service.intake.pictures.steering import steer
 from edge_service.intake.plan import Plan
-from edge_service.intake.presets import fill
-from edge_service.intake.references import References
-from edge_service.intake.steering import steer
+from edge_service.intake.presets.fill import fill
 from edge_service.jobs.database import Database
 from edge_service.jobs.estimates.costs import Cost
 from edge_service.jobs.leases import Leases, Unwritten
@@ -36,7 +37,6 @@ from shared.server import Server
 from shared.spec_json import from_spec_dict, to_spec_json
 from tests.edge_service.conftest import ANN, StartEdge
 from tests.edge_service.end_to_end.steered import connected
-from tests.edge_service.intake.test_fetching import Site, answer, serving
 from tests.edge_service.jobs.conftest import MANY
 from tests.edge_service.pictures import plain
 from tests.sdxl_service.fake_engine import MODEL, FakeEngine

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import grpc
 import httpcore2
+import psycopg
 import pytest
 from PIL import Image
 
@@ -22,9 +23,9 @@ from edge_service.jobs.database import Database
 from edge_service.jobs.housekeeping import Housekeeping
 from edge_service.jobs.uploads import Source, Uploads
 from shared.assets import AssetStore
-from shared.errors import AssetNotFound, InvalidRequest, from_rpc_error
+from shared.errors import AssetNotFound, InvalidRequest, QuotaExceeded, from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
-from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
+from tests.edge_service.conftest import ANN, BOB, GUEST, Calls, StartEdge
 from tests.edge_service.pictures import encoded, plain
 
 PICTURE = plain("red", "JPEG")
@@ -133,6 +134,19 @@ async def test_what_could_never_become_an_upload_is_refused_at_once(ann: Calls, 
     refused = await refusal(ann, **changes)
     assert isinstance(refused, InvalidRequest)
     assert [violation.field for violation in refused.violations] == [field]
+
+
+async def test_who_may_not_use_pictures_uploads_none(edge: str):
+    async with grpc.aio.insecure_channel(edge) as opened:
+        assert "your tier, guest, lacks the permission references" in str(await refusal(Calls(opened, GUEST)))
+
+
+async def test_who_keeps_as_much_as_they_may_uploads_no_more(ann: Calls, database_url: str):
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("INSERT INTO storage VALUES ('ann', 1000000000000)")
+    error = await refusal(ann)
+    assert isinstance(error, QuotaExceeded)
+    assert error.limit == "storage_bytes"
 
 
 async def test_a_url_takes_the_bytes_that_were_announced_and_no_others(ann: Calls):

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from edge_service.intake.templates import Enhancement
+from edge_service.intake.prompts.templates import Enhancement
 
 
 def data(name: str) -> dict[str, Any]:

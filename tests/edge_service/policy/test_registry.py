@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from edge_service.intake.choices import Choices
 from edge_service.intake.job_types import JobType, JobTypes, job_types
+from edge_service.intake.presets.choices import Choices
 from edge_service.intake.tiers import Tiers
 from edge_service.policy import PolicyRefused
 from edge_service.policy.folder import BUILT_IN, MAX_BYTES

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from edge_service.intake.choices import choices
 from edge_service.intake.job_types import job_types
+from edge_service.intake.presets.choices import choices
 from edge_service.intake.tiers import tiers
 from edge_service.policy import current, held
 from edge_service.policy.folder import BUILT_IN

@@ -1,0 +1,58 @@
+"""Whether the texts of a request may be used: first the refusal that nobody can switch off, then the rules of a mode.
+
+Everything a model is told passes here: as it was sent, with the words that policies add, and after enhancement.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edge_service.audit import Audit, Entry
+from edge_service.intake.content import rules as content
+from edge_service.intake.content import safety
+from edge_service.intake.content.classification import Classifier, classify
+from edge_service.intake.prompts.templates import mode_word
+from edge_service.policy import current
+from shared.errors import ContentForbidden, ContentNotAllowed, reason_word
+from shared.pb.atelier.edge.v1 import edge_pb2
+
+# Longer texts take so many milliseconds that other calls should not wait for them.
+LONG = 2000
+
+
+@dataclass
+class Judge:
+    """Judges the texts of one request. `subject` is its job type; `secret` keeps digests from being guessed."""
+
+    audit: Audit
+    owner: str
+    subject: str
+    mode: "edge_pb2.ContentMode"
+    tier: str
+    worker_type: str
+    secret: bytes
+    classifier: Classifier
+    _passed: tuple[dict[str, str], str] | None = field(default=None, init=False)
+
+    def judge(self, texts: Mapping[str, str]) -> str:
+        """The rules that the texts passed, in words. Raises ContentForbidden, ContentNotAllowed."""
+        safety.refuse(texts)
+        return content.check(texts, mode_word(self.mode), self.tier, self.worker_type)
+
+    async def check(self, texts: Mapping[str, str]) -> str:
+        """The same, with the policy's classifier, and a line in the audit log for what is refused: a digest, never the
+        text. What has passed is not looked at again."""
+        spoken = {place: text for place, text in texts.items() if text}
+        if self._passed and self._passed[0] == spoken:
+            return self._passed[1]
+        try:
+            long = sum(map(len, spoken.values())) > LONG
+            rules = await asyncio.to_thread(self.judge, spoken) if long else self.judge(spoken)
+            classified = await classify(spoken, mode_word(self.mode), self.classifier)
+        except (ContentForbidden, ContentNotAllowed) as error:
+            digest = safety.digest(spoken, self.secret)
+            entry = Entry(self.owner, "request.refused", self.subject, reason_word(error), digest, current().version)
+            await self.audit.record(entry)
+            raise
+        self._passed = spoken, "; ".join(filter(None, (rules, classified)))
+        return self._passed[1]

@@ -1,0 +1,1 @@
+"""What fills a job: presets, sizes, words of styles and qualities, seeds."""

@@ -1,0 +1,1 @@
+"""What a model reads: better prompts, conversations, and how much of them fits."""

@@ -1,10 +1,12 @@
-"""Unary RPC rates of a worker and of the edge against a bare grpc.aio server, in one run.
+"""Unary RPC rates and latencies of a worker and of the edge against a bare grpc.aio server, in one run.
 
     python -m benchmarks.rpc [--seconds 5] [--rounds 3]
 
 Every server is a process of its own on core 0; the caller, with 32 calls in flight, is on core 1. The caller is Python
 too and may be the slower end, so besides calls/s the CPU time that the server spent on a call is given: its ratio is
-what the service adds. Rounds alternate between the servers and the median is printed.
+what the service adds. Rounds alternate between the servers and the median is printed. Latencies are those of one call
+at a time. SubmitJob has all of the edge's decisions on: content rules and the refusal, a preset, a style, a quality, an
+aspect ratio, permissions, quotas, and the durable write; no worker is connected that could count tokens.
 """
 
 import argparse
@@ -34,6 +36,8 @@ from shared.worker_configs import Model, WorkerConfig
 from shared.worker_service import WorkerServicer
 
 IN_FLIGHT = 32
+# Calls whose latency is measured, and those before them that are not.
+TIMED, WARMING = 300, 30
 TOKEN = "benchmark"
 DESCRIBE = "/atelier.worker.v1.WorkerService/Describe"
 LIST_WORKERS = "/atelier.edge.v1.FleetService/ListWorkers"
@@ -112,6 +116,7 @@ class Target:
     body: bytes
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
 
     async def measure(self, seconds: float) -> None:
         process = psutil.Process(self.pid)
@@ -136,9 +141,26 @@ async def _load(target: Target, seconds: float) -> int:
     return calls
 
 
+async def _time(target: Target, calls: int) -> None:
+    """Times calls one after the other, in seconds each."""
+    metadata = (("authorization", f"Bearer {TOKEN}"),)
+    async with grpc.aio.insecure_channel(target.address) as channel:
+        call = channel.unary_unary(target.method)
+        for number in range(calls + WARMING):
+            started = time.perf_counter()
+            await call(target.body, metadata=metadata)
+            if number >= WARMING:
+                target.latencies.append(time.perf_counter() - started)
+
+
+def _submission() -> edge_pb2.SubmitJobRequest:
+    request = edge_pb2.SubmitJobRequest(preset="sdxl_draft", style="photo", quality="high", aspect_ratio="16:9")
+    request.sdxl.type, request.sdxl.prompt = 1, "a red fox in deep snow at dawn, breath in the cold air, seen from afar"
+    return request
+
+
 async def _submit(address: str) -> str:
-    request = edge_pb2.SubmitJobRequest()
-    request.sdxl.type, request.sdxl.prompt = 1, "a fox"
+    request = _submission()
     async with grpc.aio.insecure_channel(address) as channel:
         answer = await channel.unary_unary(SUBMIT)(
             request.SerializeToString(), metadata=(("authorization", f"Bearer {TOKEN}"),)
@@ -164,10 +186,13 @@ async def main(seconds: float, rounds: int) -> None:
             Target("worker, Describe", addresses[worker], pids[1], DESCRIBE, b""),
             Target("edge, ListWorkers", addresses[edge], pids[2], LIST_WORKERS, b""),
             Target("edge, GetJob", addresses[edge], pids[2], GET_JOB, job),
+            Target("edge, SubmitJob", addresses[edge], pids[2], SUBMIT, _submission().SerializeToString()),
         ]
         for _ in range(rounds):
             for target in targets:
                 await target.measure(seconds)
+        for target in targets:
+            await _time(target, TIMED)
         _print(targets)
         for child, pipe in children[1:]:
             pipe.send("stop")
@@ -176,10 +201,12 @@ async def main(seconds: float, rounds: int) -> None:
 
 def _print(targets: list[Target]) -> None:
     rate, cpu = statistics.median(targets[0].rates), statistics.median(targets[0].cpu)
-    print(f"{'':24}{'calls/s':>10}{'ratio':>8}{'CPU us/call':>14}{'ratio':>8}")
+    print(f"{'':24}{'calls/s':>10}{'ratio':>8}{'CPU us/call':>14}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}")
     for target in targets:
         own_rate, own_cpu = statistics.median(target.rates), statistics.median(target.cpu)
-        print(f"{target.name:24}{own_rate:10.0f}{own_rate / rate:8.2f}{own_cpu:14.0f}{own_cpu / cpu:8.2f}")
+        p50, p99 = (statistics.quantiles(target.latencies, n=100)[place] * 1000 for place in (49, 98))
+        rates = f"{own_rate:10.0f}{own_rate / rate:8.2f}{own_cpu:14.0f}{own_cpu / cpu:8.2f}"
+        print(f"{target.name:24}{rates}{p50:9.2f}{p99:9.2f}")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ MOST_FAILURES: dict[type[errors.AtelierError], int] = {
 }  # fmt: skip
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 30.0
 DATABASE_PATIENCE_SECONDS = 60.0
-# The attempt ended for no fault of the job and leaves no trace: the worker never began, or gave it back, or there was no
-# database to keep its result.
+# The attempt ended for no fault of the job and leaves no trace: the worker never began, or gave it back, or no database
+# took the result.
 REFUSED = (errors.NoFreeSlot, errors.Draining, errors.DatabaseUnavailable)
 # What says something about the worker, not about the job.
 WORKER_FAULTS = (errors.WorkerLost, errors.StorageUnavailable, errors.EngineFailed)

@@ -27,6 +27,7 @@ from edge_service.intake.presets.choices import NOTHING, Chosen
 from edge_service.intake.presets.fill import Filled, fill, type_name
 from edge_service.intake.prompts.asking import ChatWorkers
 from edge_service.intake.prompts.budgets import budget, counter
+from edge_service.intake.prompts.contexts import contexts
 from edge_service.intake.prompts.conversation import converse, mode_of
 from edge_service.intake.prompts.enhance import Enhancer, wanted
 from edge_service.intake.tiers import Tier, tiers
@@ -153,14 +154,15 @@ class Intake:
         account, why = _mode(wish, tiers().tiers[caller.tier], caller)
         mode = mode_of(asked, context, account)
         judge = self._judge(mode, type_name(asked), caller)
-        await judge.check(texts_of(asked))
+        # With what the edge will say before it: what is left out later takes nothing away from the judgement.
+        said = texts_of(asked, {"context": contexts().context(context).prompt(mode)})
+        rules = decision("content_mode", "", "", await judge.check(said))
         filled = fill(asked, chosen)
         assert isinstance(filled.job, chat_pb2.ChatRequest)
         check_capabilities(filled.job, self._fleet.models().get(filled.job_type.worker_type, ()))
         model = enum_word("ChatModel", chat_pb2.ChatModel.Name(filled.job.model))
         count = counter(self._fleet, filled.job_type.worker_type, model)
         conversation = await converse(filled.job, context, mode, count)
-        rules = decision("content_mode", "", "", await judge.check(texts_of(conversation.request)))
         decisions = [why, rules, *filled.decisions, *conversation.decisions]
         return _plan(replace(filled, job=conversation.request), mode, decisions, "")
 

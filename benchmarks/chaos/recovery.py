@@ -20,7 +20,7 @@ SLACK_SECONDS = 0.5
 async def recovery(bench: Bench) -> Outcome:
     """Kills, and in long runs freezes; every job that ran there runs again within lease + 2 s."""
     outcome = Outcome("recovery")
-    rate, rounds = 2.5, bench.pick(1, 12)
+    rate, rounds = 2.5, bench.pick(1, 6)
     faults = FAULTS[:2] if bench.short else FAULTS
     # Slots enough that one worker alone carries the load: else the time would be that of a queue, not of the recovery.
     async with bench.house(Shape(edges=2, chat_workers=2, chat_slots=8)) as house:

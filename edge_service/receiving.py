@@ -98,6 +98,9 @@ async def _body(request: Request, announced: Announced) -> bytes:
         async with asyncio.timeout(seconds):
             async for piece in request.stream():
                 data += piece
+                # Sent in chunks, a body is as long as it likes, whatever its Content-Length says.
+                if len(data) > announced.bytes:
+                    raise InvalidRequest(Violation("body", f"must be {announced.bytes} bytes as announced, got more"))
     except TimeoutError:
         raise DeadlineExceeded(f"the bytes did not come within {seconds:.0f} seconds") from None
     if len(data) != announced.bytes or hashlib.sha256(data).hexdigest() != announced.sha256:

@@ -160,6 +160,18 @@ async def test_a_url_takes_the_bytes_that_were_announced_and_no_others(ann: Call
     assert await put(url) == (201, "")
 
 
+async def test_a_body_that_goes_on_beyond_what_was_announced_is_not_kept(ann: Calls):
+    parts = urlsplit((await create(ann)).url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: edge\r\nContent-Length: {len(PICTURE)}\r\n"
+    writer.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+    writer.write(b"%x\r\n%b\r\n" % (len(PICTURE) + 1, PICTURE + b"a"))  # and no end
+    answer = await asyncio.wait_for(reader.read(4096), 5)
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert f"body: must be {len(PICTURE)} bytes as announced, got more".encode() in answer
+
+
 async def test_a_url_that_was_tampered_with_takes_nothing(ann: Calls, bob: Calls):
     url = (await create(ann)).url
     other = (await create(bob)).url

@@ -6,6 +6,7 @@ permission, where it has one.
 
 from collections.abc import Callable, Collection
 
+from edge_service.intake.job_types import job_types
 from edge_service.intake.tiers import tiers
 from shared.errors import PermissionDenied
 
@@ -47,9 +48,9 @@ PermissionsOf = Callable[[str], Collection[str]]
 
 
 def permissions_of(tier: str) -> Collection[str]:
-    """The permissions of a tier of the policy in force; none for one that is not there any more."""
+    """The permissions of a tier of the policy in force, each by its name; none for one that is not there any more."""
     known = tiers().tiers.get(tier)
-    return known.permissions if known else ()
+    return known.granted(job_types()) if known else ()
 
 
 def effective(scopes: Collection[str], permissions: Collection[str]) -> frozenset[str]:

@@ -302,6 +302,12 @@ async def test_who_administers_keys_makes_them_for_others(house: Replicas):
     assert not await is_let_in(carol)
 
 
+@pytest.mark.parametrize("tier", ["guest", "basic", "premium", "admin"])
+async def test_who_may_everything_makes_keys_of_every_tier(house: Replicas, tier: str):
+    made = await create(house.calls(OPERATOR), user_id="carol", tier=tier)
+    assert made.key.tier == tier
+
+
 async def test_nobody_sees_or_revokes_the_key_of_another(house: Replicas):
     made = await create(house.calls(ANN))
     bob = house.calls(BOB)

@@ -27,6 +27,8 @@ class KeyOrders:
 
     async def create(self, request: edge_pb2.CreateKeyRequest, maker: Principal) -> tuple[ApiKey, str]:
         """A new key and its secret, which is known to nobody afterwards. Raises PermissionDenied, InvalidRequest."""
+        if not request.name.isprintable():
+            raise InvalidRequest(Violation("name", "must be printable characters"))
         owner, tier = request.user_id or maker.user_id, request.tier or maker.tier
         self._check_people(owner, tier, maker)
         scopes = self._scopes(request.scopes, tier, maker)

@@ -333,6 +333,12 @@ async def test_unknown_scopes_and_lifetimes_out_of_bounds_are_refused_by_name(ho
             await create(house.calls(ANN), lifetime=lifetime)
 
 
+@pytest.mark.parametrize("name", ["night\0ly", "night\nly", "\x1b[2J", "\u202eylthgin"])
+async def test_a_name_that_cannot_be_stored_or_shown_is_refused_by_name(house: Replicas, name: str):
+    with refused(errors.InvalidRequest, "name: must be printable characters"):
+        await create(house.calls(ANN), name=name)
+
+
 async def test_a_user_has_only_so_many_keys_at_once(house: Replicas, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(keys, "MOST_KEYS", 3)
     made = await asyncio.gather(*(create(house.calls(ANN, number % 2)) for number in range(8)), return_exceptions=True)

@@ -1,6 +1,6 @@
 """The guard of the edge's every RPC: who calls, by whichever proof they have, and whether they may."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 from edge_service.auth.jwt_tokens import SHAPE, JwtTokens
@@ -9,7 +9,7 @@ from edge_service.auth.key_secrets import PREFIX
 from edge_service.auth.principal import Principal
 from edge_service.auth.requirements import PermissionsOf, authorise
 from edge_service.auth.tokens import NOT_KNOWN, Tokens
-from shared.errors import Unauthenticated
+from shared.errors import PermissionDenied, Unauthenticated
 from shared.identity import bearer
 
 
@@ -17,9 +17,15 @@ class Gate:
     """Lets callers in. `jwt_tokens` is None where no issuer is trusted."""
 
     def __init__(
-        self, tokens: Tokens, keys: KeyRing, jwt_tokens: JwtTokens | None, permissions_of: PermissionsOf
+        self,
+        tokens: Tokens,
+        keys: KeyRing,
+        jwt_tokens: JwtTokens | None,
+        permissions_of: PermissionsOf,
+        tiers: Callable[[], Collection[str]],
     ) -> None:
-        self._tokens, self._keys, self._jwt_tokens, self._permissions_of = tokens, keys, jwt_tokens, permissions_of
+        self._tokens, self._keys, self._jwt_tokens = tokens, keys, jwt_tokens
+        self._permissions_of, self._tiers = permissions_of, tiers
 
     def guard(self, method: str, metadata: Mapping[str, str | bytes]) -> Principal | Coroutine[Any, Any, Principal]:
         """The caller of one RPC. Raises Unauthenticated, PermissionDenied, DatabaseUnavailable."""
@@ -38,6 +44,8 @@ class Gate:
         raise Unauthenticated(NOT_KNOWN)
 
     def _admitted(self, method: str, caller: Principal) -> Principal:
+        if caller.tier not in self._tiers():  # a policy may drop a tier while somebody is of it
+            raise PermissionDenied(f"you are of a tier that there is no more, {caller.tier}")
         authorise(method, caller.tier, caller.scopes, self._permissions_of)
         return caller
 

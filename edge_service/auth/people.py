@@ -34,7 +34,7 @@ class People:
         keys = ApiKeys(database, wakeups)
         self._ring = KeyRing(keys, wakeups, _tier_names)
         self._issuer_keys = _issuer_keys(config)
-        self._gate = Gate(tokens, self._ring, _jwt_tokens(config, self._issuer_keys), permissions_of)
+        self._gate = Gate(tokens, self._ring, _jwt_tokens(config, self._issuer_keys), permissions_of, _tier_names)
         self.orders = KeyOrders(keys, permissions_of, _tier_names)
 
     def guard(self, method: str, metadata: Mapping[str, str | bytes]) -> Principal | Coroutine[Any, Any, Principal]:

@@ -84,3 +84,12 @@ async def test_a_new_preset_works_without_a_restart_and_a_bad_one_changes_nothin
     await changes_to(calls, load(str(folder)).version)
     with pytest.raises(grpc.aio.AioRpcError, match="preset: must be one of"):
         await calls.submit(sdxl=job, preset="sdxl_poster")
+
+
+async def test_who_is_of_a_tier_that_was_dropped_is_told_so(calls: Calls, folder: Path) -> None:
+    (folder / "tiers.yaml").write_text((BUILT_IN / "tiers.yaml").read_text().replace("  basic:\n", "  bronze:\n"))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await changes_to(calls, load(str(folder)).version)
+    assert (refused.value.code(), refused.value.details()) == (
+        grpc.StatusCode.PERMISSION_DENIED, "you are of a tier that there is no more, basic",
+    )  # fmt: skip

@@ -8,11 +8,15 @@ from edge_service.addresses import Addresses
 from edge_service.auth.issuer import check_url
 from edge_service.auth.jwks import KeysUnreadable, parsed_file, signing_keys
 from edge_service.auth.key_secrets import PREFIX
-from edge_service.auth.requirements import PERMISSIONS, permissions_of
+from edge_service.auth.requirements import PERMISSIONS
 from edge_service.fleet.discovery import parse
-from edge_service.intake.tiers import tiers
+from edge_service.intake.tiers import Tiers
+from edge_service.policy.mistakes import PolicyRefused
+from edge_service.policy.registry import load
 from shared.config import ServiceConfig, certificates
 from shared.identity import Certificates
+
+DEFAULT_TIER = "guest"
 
 
 class EdgeConfig(ServiceConfig):
@@ -46,6 +50,10 @@ class EdgeConfig(ServiceConfig):
     token: SecretStr = Field(
         SecretStr(""), description="The developer token. Default: made at first start, kept in the data folder."
     )
+    policies: str = Field(
+        "",
+        description="Folder of policies (docs/policies.md). A file in it replaces the built-in one of its name.",
+    )
     jwt_issuer: str = Field(
         "",
         description="OpenID Connect issuer whose tokens (JWT) are taken, as they name it in iss. Default: none.",
@@ -59,7 +67,9 @@ class EdgeConfig(ServiceConfig):
     jwt_tier_claim: str = Field(
         "atelier_tier", description="The claim that names the caller's tier.", min_length=1, max_length=200
     )
-    jwt_default_tier: str = Field("guest", description="The tier of tokens that name none, or one there is not.")
+    jwt_default_tier: str = Field(
+        DEFAULT_TIER, description="The tier of tokens that name none, or one there is not.", validate_default=True
+    )
     jwt_skew_seconds: float = Field(
         30, ge=0, le=300, description="How far the issuer's clock may be from ours, for exp, nbf and iat."
     )
@@ -77,11 +87,6 @@ class EdgeConfig(ServiceConfig):
         "",
         description="Networks besides the internet that webhooks may go to and reference pictures come from,"
         " separated by commas: 10.1.0.0/16.",
-    )
-
-    policies: str = Field(
-        "",
-        description="Folder of policies (docs/policies.md). A file in it replaces the built-in one of its name.",
     )
 
     @field_validator("token")
@@ -118,10 +123,16 @@ class EdgeConfig(ServiceConfig):
 
     @field_validator("jwt_default_tier")
     @classmethod
-    def _is_a_tier(cls, name: str) -> str:
-        if name not in tiers().tiers:
-            raise ValueError(f"must be one of {', '.join(tiers().tiers)}")
-        if set(permissions_of(name)) & set(PERMISSIONS.values()):
+    def _is_a_tier(cls, name: str, info: ValidationInfo) -> str:
+        if name == DEFAULT_TIER and not info.data.get("jwt_issuer"):
+            return name
+        try:
+            known = load(info.data.get("policies", "")).table("tiers", Tiers).tiers
+        except PolicyRefused:  # the edge says all that is wrong with them when it takes them
+            return name
+        if name not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        if set(known[name].permissions) & set(PERMISSIONS.values()):
             raise ValueError("must be a tier that operates nothing: anybody with a token of the issuer would have it")
         return name
 

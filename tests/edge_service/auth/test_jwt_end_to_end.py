@@ -12,6 +12,7 @@ import pytest
 from edge_service.auth import jwks, people
 from edge_service.auth.jwt_tokens import user_id
 from edge_service.config import EdgeConfig
+from edge_service.policy.folder import BUILT_IN
 from shared.config import load
 from shared.errors import PermissionDenied, from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -144,6 +145,38 @@ async def test_without_an_issuer_no_such_token_is_taken(start_edge: StartEdge, s
     server = await start_edge()
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
     assert not await is_let_in(Calls(channel, token(Key("first"), ISSUER)))
+
+
+@pytest.mark.parametrize(
+    ("options", "guest", "says"),
+    [
+        (["--jwt-default-tier=visitor"], "visitor", ""),
+        ([], "visitor", "must be one of visitor, basic, premium, admin"),
+        ([], "guest", ""),
+        ([], "fleet", "operates nothing"),
+    ],
+)
+def test_the_tier_of_those_who_name_none_is_one_of_the_operators_own(
+    options: list[str], guest: str, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    """Of the policies that the edge will have, not of those that it is shipped with."""
+    tiers = (BUILT_IN / "tiers.yaml").read_text()
+    if guest == "fleet":
+        tiers = tiers.replace("job.chat_turn, chat]", "job.chat_turn, chat, fleet]")
+    else:
+        tiers = tiers.replace("  guest:\n", f"  {guest}:\n")
+    (tmp_path / "tiers.yaml").write_text(tiers)
+    (tmp_path / "content.yaml").write_text((BUILT_IN / "content.yaml").read_text().replace("[guest]", "[basic]"))
+    given = ["--jwt-issuer=https://i.example", "--jwt-audience=a", f"--policies={tmp_path}", *options]
+    arguments = [*given, f"--assets={(tmp_path / 'assets').as_uri()}"]
+    if not says:
+        assert load(EdgeConfig, "edge_service", arguments).jwt_default_tier == guest
+        return
+    with pytest.raises(SystemExit):
+        load(EdgeConfig, "edge_service", arguments)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("ATELIER_JWT_DEFAULT_TIER: ")
+    assert says in line
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from edge_service.intake.prompts.conversation import converse, mode_of
 from edge_service.intake.prompts.enhance import Enhancer, wanted
 from edge_service.intake.tiers import Tier, tiers
 from edge_service.policy import current
-from shared.errors import InvalidRequest, Violation
+from shared.errors import InvalidRequest, PermissionDenied, Violation
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -100,6 +100,9 @@ class Intake:
         may_repeat(tier, plan.type_name, plan.job, plan.webhook is not None)
         check_capabilities(plan.job, self._fleet.models().get(plan.worker_type, ()))
         mode = _strictest(plan.record.content_mode, account_mode(tier, caller.content_mode))
+        if mode < plan.record.content_mode:  # its texts were made for a mode that holds no more, a system prompt too
+            said = f"content_mode: the job was made as {_word(plan.record.content_mode)}, and you may have {_word(mode)}"
+            raise PermissionDenied(f"{said} at most; submit it anew")
         await self._judge(mode, plan.type_name, caller).check(texts_of(plan.job))
         return replace(plan, priority=tier.priority)
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,6 +12,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from edge_service.policy import current
+from edge_service.policy.folder import BUILT_IN
+from edge_service.policy.registry import load
+from edge_service.policy.snapshot import in_force, use
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
@@ -179,6 +183,34 @@ async def test_what_a_repeated_job_says_is_judged_by_the_rules_of_today(ann: Cal
     monkeypatch.setattr("edge_service.intake.content.safety._forbidden", lambda texts: ["prompt"])
     with refused("CONTENT_FORBIDDEN"):
         await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=job.id), metadata=ann.metadata)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("tiers", "enhancement, nsfw]", "enhancement]"),
+        ("content", "most_explicit: nsfw", "most_explicit: sfw"),
+    ],
+)
+async def test_a_job_is_not_repeated_in_a_mode_that_its_owner_may_have_no_more(
+    ann: Calls, engine: SteeredEngine, tmp_path: Path, file: str, old: str, new: str
+):
+    explicit = turn("hello there")
+    explicit.content_mode = edge_pb2.CONTENT_MODE_NSFW
+    answers = [answer async for answer in ann.chat.Chat(explicit, metadata=ann.metadata)]
+    job = await ann.ended((await ann.submit(chat=says("hello there"))).id)
+    asked = len(engine.requests)
+    (tmp_path / f"{file}.yaml").write_text((BUILT_IN / f"{file}.yaml").read_text().replace(old, new))
+    before = in_force()
+    use(load(str(tmp_path)))
+    try:
+        with refused("PERMISSION_DENIED") as caught:
+            await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=answers[0].accepted.id), metadata=ann.metadata)
+        assert "content_mode: the job was made as nsfw, and you may have sfw" in str(caught.value.details())
+        assert len(engine.requests) == asked
+        await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=job.id), metadata=ann.metadata)
+    finally:
+        use(before)
 
 
 async def test_a_reference_that_no_model_can_use_is_refused_before_anything_is_fetched(ann: Calls):

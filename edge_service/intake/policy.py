@@ -4,6 +4,7 @@ Nothing is lowered in silence: who asks for more than the tier permits is refuse
 request that leaves the content mode out asks for nothing explicit.
 """
 
+from edge_service.intake.content.rules import MODES, content
 from edge_service.intake.job_types import CHAT_TURN, WorkerJob, job_types
 from edge_service.intake.presets.fill import type_name
 from edge_service.intake.tiers import Tier
@@ -54,8 +55,10 @@ def may_repeat(tier: Tier, type_name: str, job: WorkerJob, webhook: bool) -> Non
 
 
 def account_mode(tier: Tier, stated: "edge_pb2.ContentMode | None") -> "edge_pb2.ContentMode":
-    """The most explicit content of an account: what its tier permits, or less where whoever vouches for it says so."""
-    return tier.content_mode if stated is None else min(tier.content_mode, stated or edge_pb2.CONTENT_MODE_SFW)
+    """The most explicit content of an account: what its tier permits, or less where whoever vouches for it or the policy
+    says so."""
+    most = min(tier.content_mode, MODES[content().most_explicit])
+    return most if stated is None else min(most, stated or edge_pb2.CONTENT_MODE_SFW)
 
 
 def reference_fields(job: WorkerJob) -> list[str]:

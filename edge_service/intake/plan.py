@@ -155,7 +155,8 @@ class Intake:
         chosen: Chosen = NOTHING,
     ) -> Plan:  # fmt: skip
         account, why = _mode(wish, tiers().tiers[caller.tier], caller)
-        mode = mode_of(asked, context, account)
+        if (mode := mode_of(asked, context, account)) != account:
+            why = decision("content_mode", _word(wish), _word(mode), "what sfw_mode and the context allow at most")
         judge = self._judge(mode, type_name(asked), caller)
         # With what the edge will say before it: what is left out later takes nothing away from the judgement.
         said = texts_of(asked, {"context": contexts().context(context).prompt(mode)})

@@ -136,6 +136,13 @@ async def test_an_account_shows_no_mode_that_the_policy_gives_nobody(ann: Calls,
     assert list(catalog.content_modes) == [edge_pb2.CONTENT_MODE_SFW]
 
 
+async def test_the_decision_names_the_mode_that_holds_in_a_conversation(ann: Calls):
+    job = await ann.submit(chat=says("hello") | {"sfw_mode": True}, content_mode="nsfw")
+    first = next(each for each in job.decisions if each.field == "content_mode")
+    assert (getattr(first, "from"), first.to) == ("nsfw", "sfw")
+    assert job.content_mode == edge_pb2.CONTENT_MODE_SFW
+
+
 async def test_a_job_tells_how_it_came_to_be(ann: Calls):
     job = await ann.submit(sdxl=FOX, style="photo", aspect_ratio="16:9")
     assert job.original_prompt == "a red fox"

@@ -15,11 +15,11 @@ from edge_service.auth.principal import Principal
 from edge_service.fleet import Fleet
 from edge_service.intake.capabilities import check_capabilities, needs
 from edge_service.intake.content.classification import by_chat
-from edge_service.intake.content.judging import Judge
+from edge_service.intake.content.judging import Judge, is_long
 from edge_service.intake.content.rules import MODES, content, strictest
 from edge_service.intake.content.texts import texts_of
 from edge_service.intake.decisions import decision
-from edge_service.intake.job_types import WorkerJob, job_types
+from edge_service.intake.job_types import CHAT_TURN, WorkerJob, job_types
 from edge_service.intake.pictures.references import References
 from edge_service.intake.pictures.steering import steer
 from edge_service.intake.policy import account_mode, may_chat, may_repeat, may_submit, reference_fields
@@ -32,6 +32,7 @@ from edge_service.intake.prompts.conversation import converse, mode_of
 from edge_service.intake.prompts.enhance import Enhancer, wanted
 from edge_service.intake.tiers import Tier, tiers
 from edge_service.policy import current
+from edge_service.turns import Turns
 from shared.errors import InvalidRequest, PermissionDenied, Violation
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -67,6 +68,7 @@ class Intake:
         self._fleet, self._addresses, self._references, self._audit = fleet, addresses, references, audit
         self._chat = ChatWorkers(fleet)
         self._enhancer = Enhancer(fleet, self._chat)
+        self._turns = Turns(1, 1)
         self.secret = b""
         """Keeps the digests of the audit log from being guessed; set once the database, which has it, is open."""
 
@@ -101,14 +103,17 @@ class Intake:
         check_capabilities(plan.job, self._fleet.models().get(plan.worker_type, ()))
         mode = _strictest(plan.record.content_mode, account_mode(tier, caller.content_mode))
         if mode < plan.record.content_mode:  # its texts were made for a mode that holds no more, a system prompt too
-            said = f"content_mode: the job was made as {_word(plan.record.content_mode)}, and you may have {_word(mode)}"
-            raise PermissionDenied(f"{said} at most; submit it anew")
+            said = f"the job was made as {_word(plan.record.content_mode)}, and you may have {_word(mode)} at most"
+            raise PermissionDenied(f"content_mode: {said}; submit it anew")
         await self._judge(mode, plan.type_name, caller).check(texts_of(plan.job))
         return replace(plan, priority=tier.priority)
 
     def is_costly(self, request: edge_pb2.SubmitJobRequest) -> bool:
-        """Whether planning it asks a model or fetches a picture: worth a look whether it was stored before."""
+        """Whether planning it asks a model, fetches a picture or reads long texts: worth a look whether it was stored
+        before, and whether it would be refused after all that."""
         job: WorkerJob = getattr(request, request.WhichOneof("job") or "")
+        if content().classification or is_long(texts_of(job)):
+            return True
         if isinstance(job, chat_pb2.ChatRequest):
             return False
         return bool(reference_fields(job)) or wanted(request.enhancement, job_types()[type_name(job)])
@@ -116,6 +121,10 @@ class Intake:
     def credits_of(self, request: edge_pb2.SubmitJobRequest) -> int:
         """What a job costs if it completes."""
         return job_types()[type_name(getattr(request, request.WhichOneof("job") or ""))].credits
+
+    def credits_of_turn(self) -> int:
+        """What an interactive turn costs if it completes."""
+        return job_types()[CHAT_TURN].credits
 
     async def _pictures(
         self, request: edge_pb2.SubmitJobRequest, asked: Picture, caller: Principal, seconds_left: float
@@ -172,7 +181,9 @@ class Intake:
 
     def _judge(self, mode: "edge_pb2.ContentMode", name: str, caller: Principal) -> Judge:
         worker_type, classifier = job_types()[name].worker_type, by_chat(self._chat, caller.user_id)
-        return Judge(self._audit, caller.user_id, name, mode, caller.tier, worker_type, self.secret, classifier)
+        return Judge(
+            self._audit, caller.user_id, name, mode, caller.tier, worker_type, self.secret, classifier, self._turns
+        )  # fmt: skip
 
 
 def _strictest(*modes: "edge_pb2.ContentMode") -> "edge_pb2.ContentMode":

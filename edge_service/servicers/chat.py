@@ -14,7 +14,7 @@ from edge_service.jobs.leases import Leases, Unwritten
 from edge_service.jobs.records import Lease
 from edge_service.jobs.store import Store
 from edge_service.servicers.callers import Context, owner, principal
-from edge_service.servicers.submitting import counting, submission_of
+from edge_service.servicers.submitting import afford, submission_of
 from shared import errors
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
@@ -30,14 +30,14 @@ class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
         self._fleet, self._costs = fleet, costs
 
     async def Chat(self, request: edge_pb2.ChatRequest, context: Context) -> AsyncIterator[edge_pb2.ChatResponse]:
-        async with counting(self._store):
-            plan = await self._intake.turn(request, principal())
+        await afford(self._store, self._intake.credits_of_turn())
+        plan = await self._intake.turn(request, principal())
         worker = self._fleet.choose(plan.worker_type, plan.needs)
         if worker is None or (place := seat(worker)) is None:
             raise errors.NoWorker("no chat worker has a free slot now; try again soon")
         submission = submission_of(plan, self._costs, "", request)
         turns = tiers().turns(principal().tier)
-        job = await self._store.create(replace(submission, interactive=True, limits=turns))
+        job = await self._store.create(replace(submission, interactive=True, limits=turns, counted=True))
         try:
             lease = await self._leases.lease_one(job.id, place)
         except asyncio.CancelledError:

@@ -99,14 +99,10 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         return edge_pb2.CancelJobResponse(job=await self._links.job(job))
 
     async def RetryJob(self, request: edge_pb2.RetryJobRequest, context: Context) -> edge_pb2.RetryJobResponse:
-        try:
-            ended = await self._store.ended_plan(owner(), request.job_id)
-            plan = await self._intake.again(ended, principal())
-        except errors.AtelierError:
-            if earlier := await self._earlier(request, request.idempotency_key):
-                return edge_pb2.RetryJobResponse(job=earlier)
-            await count(self._store)
-            raise
+        if earlier := await self._earlier(request, request.idempotency_key):
+            return edge_pb2.RetryJobResponse(job=earlier)
+        await count(self._store)
+        plan = await self._intake.again(await self._store.ended_plan(owner(), request.job_id), principal())
         submission = submission_of(plan, self._costs, request.idempotency_key, request)
-        job = await self._store.create(replace(submission, retry_of=request.job_id))
+        job = await self._store.create(replace(submission, retry_of=request.job_id, counted=True))
         return edge_pb2.RetryJobResponse(job=await self._links.job(job))

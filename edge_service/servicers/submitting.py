@@ -1,7 +1,5 @@
 """What submissions of every kind have in common: what is stored of them, and that each counts as a request."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from hashlib import sha256
 
 from google.protobuf.message import Message
@@ -11,7 +9,6 @@ from edge_service.intake.tiers import tiers
 from edge_service.jobs.estimates.costs import Costs
 from edge_service.jobs.store import Store, Submission
 from edge_service.servicers.callers import owner, principal
-from shared import errors
 
 
 def submission_of(plan: Plan, costs: Costs, key: str, request: Message) -> Submission:
@@ -29,16 +26,6 @@ async def afford(store: Store, credits: int) -> None:
     """Counts a request for which work is done before it is stored. Raises QuotaExceeded if that would refuse it."""
     await count(store)
     await store.accounts.check(owner(), tiers().tiers[principal().tier].quotas, credits)
-
-
-@contextlib.asynccontextmanager
-async def counting(store: Store) -> AsyncIterator[None]:
-    """Counts what the block refuses: who tries out what is refused is limited as well."""
-    try:
-        yield
-    except errors.AtelierError:
-        await count(store)
-        raise
 
 
 def digest(request: Message) -> bytes:

@@ -13,11 +13,17 @@ from edge_service.intake.content import safety
 from edge_service.intake.content.classification import Classifier, classify
 from edge_service.intake.prompts.templates import mode_word
 from edge_service.policy import current
+from edge_service.turns import Turns
 from shared.errors import ContentForbidden, ContentNotAllowed, reason_word
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 # Longer texts take so many milliseconds that other calls should not wait for them.
 LONG = 2000
+
+
+def is_long(texts: Mapping[str, str]) -> bool:
+    """Whether the texts take so long to judge."""
+    return sum(map(len, texts.values())) > LONG
 
 
 @dataclass
@@ -32,6 +38,8 @@ class Judge:
     worker_type: str
     secret: bytes
     classifier: Classifier
+    turns: Turns
+    """At judging long texts: a thread that judges leaves the others, and the calls of everybody, half of the time."""
     _passed: tuple[dict[str, str], str] | None = field(default=None, init=False)
 
     def judge(self, texts: Mapping[str, str]) -> str:
@@ -46,8 +54,11 @@ class Judge:
         if self._passed and self._passed[0] == spoken:
             return self._passed[1]
         try:
-            long = sum(map(len, spoken.values())) > LONG
-            rules = await asyncio.to_thread(self.judge, spoken) if long else self.judge(spoken)
+            if is_long(spoken):
+                async with self.turns.of(self.owner):
+                    rules = await asyncio.to_thread(self.judge, spoken)
+            else:
+                rules = self.judge(spoken)
             classified = await classify(spoken, mode_word(self.mode), self.classifier)
         except (ContentForbidden, ContentNotAllowed) as error:
             digest = safety.digest(spoken, self.secret)

@@ -1,8 +1,10 @@
 """What the edge decides before a job is stored: content, modes, words, a better prompt, and what is told of it."""
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from shared.server import Server
 from shared.spec_json import from_spec_dict
 from tests.bad_input import reason
 from tests.edge_service.conftest import BOB, Calls, StartEdge
-from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, turn
+from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, turn, until
 
 FOX = {"type": "sdxl_image_fast", "prompt": "a red fox"}
 # One of a minor and one that is sexual, as mild as can be: together they are refused in every mode.
@@ -31,6 +33,10 @@ FORBIDDEN = ("a teen girl", "nude")
 async def rows(url: str, query: str) -> list[dict[str, Any]]:
     async with await psycopg.AsyncConnection.connect(url, row_factory=dict_row) as connection:
         return await (await connection.execute(query.encode())).fetchall()
+
+
+async def collected(answers: AsyncIterable[edge_pb2.ChatResponse]) -> list[edge_pb2.ChatResponse]:
+    return [answer async for answer in answers]
 
 
 @contextlib.contextmanager
@@ -206,6 +212,58 @@ async def test_no_model_is_asked_for_a_job_that_a_quota_would_refuse(
     with refused("QUOTA_EXCEEDED"):
         await ann.submit(sdxl=FOX, enhancement="on")
     assert engine.requests == []
+
+
+LONG = "extraordinarily " * 150
+NO_REQUEST_LEFT = """
+    INSERT INTO usage (owner, day, minute, requests, jobs, credits)
+    VALUES ('ann', (now() AT TIME ZONE 'UTC')::date, now() + interval '1 hour', 1000000, 0, 0)
+    ON CONFLICT (owner, day) DO UPDATE SET minute = excluded.minute, requests = excluded.requests"""
+
+
+async def test_no_long_text_is_read_for_a_request_that_a_quota_would_refuse(
+    ann: Calls, database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    ended = await ann.ended((await ann.submit(chat=says(LONG), idempotency_key="k")).id)
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute(NO_REQUEST_LEFT)
+    read: list[object] = []
+    monkeypatch.setattr("edge_service.intake.content.safety._forbidden", lambda texts: read.append(texts) or [])
+    with refused("QUOTA_EXCEEDED"):
+        await ann.submit(chat=says(LONG))
+    with refused("QUOTA_EXCEEDED"):
+        async for _ in ann.chat.Chat(turn(LONG), metadata=ann.metadata):
+            pass
+    with refused("QUOTA_EXCEEDED"):
+        await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=ended.id), metadata=ann.metadata)
+    assert (await ann.submit(chat=says(LONG), idempotency_key="k")).id == ended.id
+    assert read == []
+
+
+async def test_long_texts_are_read_one_at_a_time(ann: Calls, monkeypatch: pytest.MonkeyPatch):
+    at_once, most = 0, 0
+
+    def slow(texts: Mapping[str, str]) -> list[str]:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.02)
+        at_once -= 1
+        return []
+
+    monkeypatch.setattr("edge_service.intake.content.safety._forbidden", slow)
+    await asyncio.gather(*(ann.submit(chat=says(LONG)) for _ in range(5)))
+    assert most == 1
+
+
+async def test_a_turn_that_finds_no_slot_is_a_request_too(ann: Calls, engine: SteeredEngine, database_url: str):
+    waiting = asyncio.create_task(collected(ann.chat.Chat(turn("wait"), metadata=ann.metadata)))
+    await until(lambda: engine.running)
+    with refused("NO_WORKER"):
+        await collected(ann.chat.Chat(turn("hello"), metadata=ann.metadata))
+    engine.released.set()
+    await waiting
+    assert (await rows(database_url, "SELECT requests, jobs FROM usage")) == [{"requests": 2, "jobs": 1}]
 
 
 async def test_what_a_repeated_job_says_is_judged_by_the_rules_of_today(ann: Calls, monkeypatch: pytest.MonkeyPatch):

@@ -25,7 +25,7 @@ from edge_service.jobs.refusals import REQUESTS, refusal
 from edge_service.jobs.statements import QUEUED, ended, fetch_all, fetch_value
 from edge_service.jobs.wakeups import CHANGED, NEW, STOPPED, Wakeups
 from edge_service.jobs.webhooks.delivery import delivery
-from shared.errors import AssetNotFound, JobNotEnded, JobNotFound, QueueFull, QuotaExceeded
+from shared.errors import AssetNotFound, AtelierError, JobNotEnded, JobNotFound, QuotaExceeded
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -185,7 +185,8 @@ class Store:
 
     async def _counted(self, refused: Exception, submission: Submission) -> Exception:
         """A refusal is a request too, but counting inside the statement that refused it was undone with it."""
-        uncounted = isinstance(refused, QueueFull | QuotaExceeded) and refused.limit != REQUESTS
+        is_of_requests = isinstance(refused, QuotaExceeded) and refused.limit == REQUESTS
+        uncounted = isinstance(refused, AtelierError) and not is_of_requests
         if uncounted and not submission.counted:
             await self.accounts.count_request(submission.owner, submission.limits.quotas)
         return refused

@@ -142,3 +142,16 @@ async def test_what_is_refused_before_it_is_stored_is_a_request_too(
     # Should a minute begin meanwhile, two more are taken for what they are.
     assert {getattr(error, "limit", "") for error in errors} == {"", "requests_per_minute"}
     assert getattr(errors[2], "limit", "") or getattr(errors[4], "limit", "")
+
+
+async def test_a_key_that_is_used_for_other_requests_does_not_hide_them(
+    edges: Sequence[grpc.aio.Channel], quotas: dict[str, object]
+):
+    quotas["requests_per_minute"] = 2
+    ann = Calls(edges[0], ANN)
+    await ann.submit(sdxl=IMAGE, idempotency_key="k")
+    errors = [
+        from_rpc_error(await refused(ann, idempotency_key="k", style=style)) for style in ("photo", "cinematic") * 2
+    ]
+    # Should a minute begin meanwhile, two more are taken for what they are.
+    assert {getattr(error, "limit", "") for error in errors} == {"", "requests_per_minute"}

@@ -31,6 +31,8 @@ class Announced(NamedTuple):
     mime_type: str
     bytes: int
     sha256: str
+    storage: int
+    """What its owner may keep: asked for again when the bytes come, for any number may be announced before."""
 
 
 class AssetUrls:
@@ -65,10 +67,10 @@ class AssetUrls:
 
     def announced(self, key: str, query: Mapping[str, str]) -> Announced | None:
         """The bytes that a URL was signed here for; None if it was not, or has expired."""
-        size, expires = query.get("bytes", ""), query.get("expires", "")
-        if not _is_number(size) or not _is_number(expires) or int(expires) < time.time():
+        size, storage, expires = (query.get(name, "") for name in ("bytes", "storage", "expires"))
+        if not all(map(_is_number, (size, storage, expires))) or int(expires) < time.time():
             return None
-        found = Announced(query.get("mime_type", ""), int(size), query.get("sha256", ""))
+        found = Announced(query.get("mime_type", ""), int(size), query.get("sha256", ""), int(storage))
         signature = self._upload_signature(key, found, int(expires))
         return found if hmac.compare_digest(signature.encode(), query.get("signature", "").encode()) else None
 
@@ -83,4 +85,4 @@ class AssetUrls:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 12
+    return text.isascii() and text.isdigit() and len(text) <= 19

@@ -22,6 +22,7 @@ from shared.errors import (
     DeadlineExceeded,
     InvalidRequest,
     PermissionDenied,
+    QuotaExceeded,
     ReferenceUnusable,
     StorageUnavailable,
     Violation,
@@ -35,15 +36,16 @@ CORS = {
 }  # fmt: skip
 STATUSES: dict[type[AtelierError], int] = {
     InvalidRequest: 400, PermissionDenied: 403, AssetNotFound: 404, DeadlineExceeded: 408, ReferenceUnusable: 422,
-    StorageUnavailable: 503, DatabaseUnavailable: 503,
+    QuotaExceeded: 507, StorageUnavailable: 503, DatabaseUnavailable: 503,
 }  # fmt: skip
 TAKEN = [media.mime_type for media in (PNG, JPEG, WEBP)]
 # Who sends more slowly than that holds a turn that others wait for.
 PATIENCE_SECONDS, SLOWEST_BYTES_A_SECOND = 10.0, 128 * 1024
 
 
-def announcement(request: edge_pb2.CreateUploadRequest) -> Announced:
-    """What a request announces. Raises InvalidRequest for what could never become an upload."""
+def announcement(request: edge_pb2.CreateUploadRequest, storage: int) -> Announced:
+    """What a request announces; `storage` is what its owner may keep. Raises InvalidRequest for what could never become
+    an upload."""
     broken = []
     if request.mime_type not in TAKEN:
         broken.append(Violation("mime_type", f"must be one of {', '.join(TAKEN)}"))
@@ -51,7 +53,7 @@ def announcement(request: edge_pb2.CreateUploadRequest) -> Announced:
         broken.append(Violation("sha256", f"must have 64 digits, got {len(request.sha256)}"))
     if broken:
         raise InvalidRequest(*broken)
-    return Announced(request.mime_type, request.bytes, request.sha256)
+    return Announced(request.mime_type, request.bytes, request.sha256, storage)
 
 
 def upload_routes(urls: AssetUrls, bucket: str, uploads: Uploads) -> Sequence[Route]:
@@ -83,6 +85,7 @@ async def _take(request: Request, key: str, announced: Announced, uploads: Uploa
         raise InvalidRequest(Violation("Content-Length", f"must be {announced.bytes} as announced, got {said[:20]}"))
     owner = key.partition("/")[0]
     async with uploads.turns.of(owner):
+        await uploads.check_storage(owner, announced.storage)
         data = await _body(request, announced)
         try:
             kept = await uploads.keep(Source(owner, announced.sha256), data, key)

@@ -75,9 +75,9 @@ class Accounts:
         """Raises QuotaExceeded if a job would be refused now. Reserves nothing: storing the job checks again."""
         await self._call(f"SELECT check_quotas(%s, %s, {QUOTAS})", [owner, credits, *quota_values(quotas, True)])
 
-    async def check_storage(self, owner: str, quotas: Quotas) -> None:
-        """Raises QuotaExceeded if an owner keeps as much as they may."""
-        values = [owner, 0, None, None, None, None, "day", quotas.storage_bytes]
+    async def check_storage(self, owner: str, most: int) -> None:
+        """Raises QuotaExceeded if an owner keeps as many bytes as they may."""
+        values = [owner, 0, None, None, None, None, "day", most]
         await self._call(f"SELECT check_quotas(%s, %s, {QUOTAS})", values)
 
     async def _call(self, query: str, values: list[object]) -> None:

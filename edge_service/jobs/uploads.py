@@ -9,6 +9,7 @@ import hashlib
 from typing import NamedTuple
 
 from edge_service.intake.pictures.images import MOST_BYTES, Decoders, Picture, PictureRefused
+from edge_service.jobs.accounts import Accounts
 from edge_service.jobs.database import Database
 from edge_service.jobs.records import Row
 from edge_service.jobs.statements import fetch_all
@@ -48,6 +49,7 @@ class Uploads:
 
     def __init__(self, database: Database, assets: AssetStore) -> None:
         self._database, self._assets, self._decoders = database, assets, Decoders()
+        self.check_storage = Accounts(database).check_storage
         self.turns = Turns(MOST, MOST_OF_OWNER)
         """Whoever takes bytes of a stranger into memory has one first."""
 

@@ -53,8 +53,8 @@ class AssetServicer(edge_pb2_grpc.AssetServiceServicer):
         tier = tiers().tiers[principal().tier]
         require(tier, "references")
         await count(self._store)
-        await self._store.accounts.check_storage(owner(), tier.quotas)
-        announced = announcement(request)
+        await self._store.accounts.check_storage(owner(), tier.quotas.storage_bytes)
+        announced = announcement(request, tier.quotas.storage_bytes)
         source = Source(owner(), announced.sha256)
         if found := await self._uploads.find(source):
             asset = await self._links.asset(await self._store.asset(owner(), found.key))

@@ -149,6 +149,18 @@ async def test_who_keeps_as_much_as_they_may_uploads_no_more(ann: Calls, databas
     assert error.limit == "storage_bytes"
 
 
+async def test_urls_that_were_made_before_take_no_more_than_may_be_kept(ann: Calls, database_url: str):
+    pictures = [plain(colour, "JPEG") for colour in ("red", "green", "blue")]
+    first, second, third = [(await create(ann, picture)).url for picture in pictures]
+    assert await put(first, pictures[0]) == (201, "")
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("UPDATE storage SET bytes = 1000000000000")
+        assert await put(second, pictures[1]) == (507, "QUOTA_EXCEEDED")
+        assert await put(changed(second, storage="10000000000000"), pictures[1]) == (403, "PERMISSION_DENIED")
+        await connection.execute("UPDATE storage SET bytes = 1000")
+        assert await put(third, pictures[2]) == (201, "")
+
+
 async def test_a_url_takes_the_bytes_that_were_announced_and_no_others(ann: Calls):
     url = (await create(ann)).url
     assert await put(url, PICTURE + b"a") == (400, "INVALID_REQUEST")

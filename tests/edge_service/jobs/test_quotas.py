@@ -281,9 +281,9 @@ async def test_who_keeps_too_much_submits_nothing_until_it_is_deleted(jobs: Jobs
     refused = await exceeded(jobs, five)
     assert (refused.limit, "5 bytes of assets and keep 6" in refused.message) == ("storage_bytes", True)
     with pytest.raises(QuotaExceeded):
-        await jobs.store.accounts.check_storage("ann", five.quotas)
+        await jobs.store.accounts.check_storage("ann", five.quotas.storage_bytes)
     await jobs.store.delete_asset("ann", asset(first).key)
-    await jobs.store.accounts.check_storage("ann", five.quotas)
+    await jobs.store.accounts.check_storage("ann", five.quotas.storage_bytes)
     await jobs.submit(limits=five)
     assert (await usage(jobs)).bytes == 3
 

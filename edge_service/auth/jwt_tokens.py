@@ -142,9 +142,9 @@ def user_id(issuer: str, subject: str) -> str:
 
 def scopes(claims: Mapping[str, Any]) -> frozenset[str]:
     """What `scope` or `scp` covers of ours; the ordinary scopes for a token that has neither."""
-    named = claims.get("scope", claims.get("scp"))
-    if named is None:
+    if not {"scope", "scp"} & claims.keys():
         return frozenset(ORDINARY) | {"account"}
+    named = claims.get("scope", claims.get("scp"))
     words = named.split() if isinstance(named, str) else named
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         return frozenset()

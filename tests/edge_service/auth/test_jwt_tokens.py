@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from edge_service.auth import jwt_tokens
 from edge_service.auth.jwks import KeySet
 from edge_service.auth.jwt_tokens import LONGEST, JwtTokens, Rules, user_id
+from edge_service.auth.jwt_tokens import scopes as scopes_of
 from edge_service.auth.principal import Principal
 from edge_service.auth.requirements import ORDINARY
 from shared.errors import Unauthenticated
@@ -264,6 +265,10 @@ def test_a_tier_that_is_not_named_or_not_known_is_the_default_and_never_higher(
 )
 def test_scopes_are_those_named_of_ours(tokens: JwtTokens, claims: dict[str, Any], scopes: set[str]):
     assert owner(tokens, good(**claims)).scopes == scopes
+
+
+def test_a_claim_of_scopes_that_is_null_names_none():
+    assert scopes_of({"scope": None}) == scopes_of({"scope": None, "scp": []}) == frozenset()
 
 
 @pytest.mark.parametrize(

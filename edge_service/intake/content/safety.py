@@ -40,11 +40,9 @@ log = logging.getLogger(__name__)
 
 NEGATIVE_PROMPT = "negative_prompt"
 # "(a, b)0.3", "(a, b:0.3)", "(a b)-", "word--": compel's and others' ways of taking words back.
-_LOWERED = re.compile(
-    r"\(([^()]{1,400})\)(?=-|\s?(?:-\d|0?\.\d|0(?![\d.])))"
-    r"|\(([^():]{1,400}):\s?(?:-|0?\.\d|0\s?\))"
-    r"|(?<![^\W_])([^\W_]+)-+(?![^\s,.;)])"
-)
+_LOWERED_WORD = re.compile(r"(?<![^\W_])([^\W_]+)-+(?![^\s,.;)])")
+_LOWERED_AFTER = re.compile(r"-|\s?(?:-\d|0?\.\d|0(?![\d.]))")
+_GROUPS = re.compile(r"[()]|:\s?(?:-|0?\.\d|0\s?(?=\)))")
 
 
 def _all(*lists: words.Languages) -> frozenset[str]:
@@ -116,8 +114,33 @@ def is_negative(field: str) -> bool:
 
 
 def lowered(text: str) -> Iterator[str]:
-    """What the weights of a prompt take back."""
-    yield from (next(filter(None, found.groups()), "") for found in _LOWERED.finditer(text))
+    """What the weights of a prompt take back; of parentheses within parentheses what stands in the outermost."""
+    spans = _lowered_groups(text)
+    spans += [found.span(1) for found in _LOWERED_WORD.finditer(text)]
+    yield from (text[start:end] for start, end in sorted(spans))
+
+
+def _lowered_groups(text: str) -> list[tuple[int, int]]:
+    """From where to where what parentheses take back stands."""
+    begun: list[int] = []
+    weighed: list[int | None] = []  # where the weight of each that is open begins, if it is within and takes back
+    spans: list[tuple[int, int]] = []
+    for found in _GROUPS.finditer(text):
+        if found[0] == "(":
+            begun.append(found.end())
+            weighed.append(None)
+        elif found[0] != ")":
+            if weighed and weighed[-1] is None:
+                weighed[-1] = found.start()
+        elif begun:
+            start, end = begun.pop(), weighed.pop()
+            if end is None and _LOWERED_AFTER.match(text, found.end()):
+                end = found.start()
+            if end is not None:
+                while spans and spans[-1][0] > start:
+                    spans.pop()
+                spans.append((start, end))
+    return spans
 
 
 def _forbidden(texts: Mapping[str, str]) -> list[str]:

@@ -122,7 +122,21 @@ def test_a_negative_prompt_that_negates_is_read_as_a_prompt():
     assert not refused("a child by the sea", "nudity")
 
 
-@pytest.mark.parametrize("weight", ["({})0.1", "({})0", "({})-", "{}--", "({}:0.2)", "({} )0.5", "(x, {}).3"])
+@pytest.mark.parametrize(
+    "weight",
+    [
+        "({})0.1",
+        "({})0",
+        "({})-",
+        "{}--",
+        "({}:0.2)",
+        "({} )0.5",
+        "(x, {}).3",
+        "(({})1)0.1",
+        "(a (b)1.1 {})0.1",
+        "(({}):0.2)",
+    ],
+)
 def test_a_weight_below_one_takes_back(weight: str):
     assert refused("nude person, " + weight.format("adult"))
     assert refused("a child by the sea, " + weight.format("clothes"))
@@ -132,6 +146,7 @@ def test_a_weight_below_one_takes_back(weight: str):
 
 def test_what_weights_take_back_is_found():
     assert list(lowered("a (b c)0.5 (d)1.5 (e:0.4) (f:1.4) g-- h-i (j)- (k)")) == ["b c", "e", "g", "j"]
+    assert list(lowered("((a)1.2 (b)0.5 c)0.3 (((d):0.4)) (e)) ((f")) == ["(a)1.2 (b)0.5 c", "(d)"]
 
 
 # Ages.

@@ -153,7 +153,12 @@ class Intake:
             return []
         others = texts_of(job)
         enhanced = await self._enhancer.enhance(
-            job, filled.type_name, judge.mode, judge.owner, lambda texts: judge.judge({**others, **texts}), seconds_left
+            job,
+            filled.type_name,
+            judge.mode,
+            judge.owner,
+            lambda texts: judge.passes({**others, **texts}),
+            seconds_left,
         )
         job.prompt, job.enhancement_source = enhanced.prompt, enhanced.source
         await judge.check(texts_of(job))

@@ -47,23 +47,30 @@ class Judge:
         safety.refuse(texts)
         return content.check(texts, mode_word(self.mode), self.tier, self.worker_type)
 
-    async def check(self, texts: Mapping[str, str]) -> str:
-        """The same, with the policy's classifier, and a line in the audit log for what is refused: a digest, never the
-        text. What has passed is not looked at again."""
-        spoken = {place: text for place, text in texts.items() if text}
+    async def passes(self, texts: Mapping[str, str]) -> str:
+        """The same, and what the policy's classifier said. What has passed is not looked at again."""
+        spoken = _spoken(texts)
         if self._passed and self._passed[0] == spoken:
             return self._passed[1]
+        if is_long(spoken):
+            async with self.turns.of(self.owner):
+                rules = await asyncio.to_thread(self.judge, spoken)
+        else:
+            rules = self.judge(spoken)
+        classified = await classify(spoken, mode_word(self.mode), self.classifier)
+        self._passed = spoken, "; ".join(filter(None, (rules, classified)))
+        return self._passed[1]
+
+    async def check(self, texts: Mapping[str, str]) -> str:
+        """The same for what a person says. A line in the audit log tells of a refusal: a digest, never the text."""
         try:
-            if is_long(spoken):
-                async with self.turns.of(self.owner):
-                    rules = await asyncio.to_thread(self.judge, spoken)
-            else:
-                rules = self.judge(spoken)
-            classified = await classify(spoken, mode_word(self.mode), self.classifier)
+            return await self.passes(texts)
         except (ContentForbidden, ContentNotAllowed) as error:
-            digest = safety.digest(spoken, self.secret)
+            digest = safety.digest(_spoken(texts), self.secret)
             entry = Entry(self.owner, "request.refused", self.subject, reason_word(error), digest, current().version)
             await self.audit.record(entry)
             raise
-        self._passed = spoken, "; ".join(filter(None, (rules, classified)))
-        return self._passed[1]
+
+
+def _spoken(texts: Mapping[str, str]) -> dict[str, str]:
+    return {place: text for place, text in texts.items() if text}

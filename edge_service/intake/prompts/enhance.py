@@ -30,7 +30,7 @@ from shared.pb.atelier.wan.v1 import wan_pb2
 # A question for a chat model, and whether what it said so far is enough -> its answer. Raises AtelierError.
 Ask = Callable[[chat_pb2.ChatRequest, Enough], Awaitable[chat_pb2.ChatCallback]]
 # Texts by field. Raises AtelierError for what a rule refuses.
-Check = Callable[[Mapping[str, str]], object]
+Check = Callable[[Mapping[str, str]], Awaitable[object]]
 
 SOURCES = {
     "qwen_instruct": job_pb2.ENHANCEMENT_SOURCE_QWEN_INSTRUCT,
@@ -83,7 +83,7 @@ async def enhance(
         request = _request(template, prompt, model, mode, table)
         callback = await _asked(ask, request, template, min(table.seconds, seconds_left - RESERVE_SECONDS))
         better = _better(callback, template, prompt, table)
-        _passes(check, better)
+        await _passes(check, better)
         await _fits(count, better)
     except _Failed as failure:
         why = f"enhancement failed: {failure}; the prompt is as it was sent"
@@ -130,9 +130,9 @@ def _better(callback: chat_pb2.ChatCallback, template: Template, prompt: str, ta
     return answer
 
 
-def _passes(check: Check, better: str) -> None:
+async def _passes(check: Check, better: str) -> None:
     try:
-        check({"prompt": better})
+        await check({"prompt": better})
     except AtelierError as error:
         raise _Failed(f"the answer was refused by the rules ({reason_word(error).lower()})") from None
 

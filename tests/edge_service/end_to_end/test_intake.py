@@ -179,6 +179,23 @@ async def test_a_bad_answer_leaves_the_prompt_as_it_was_sent(ann: Calls, engine:
     assert "enhancement failed" in why(job, "enhancement_source")[0]
 
 
+async def test_an_answer_that_the_classifier_refuses_leaves_the_prompt_as_it_was_sent(
+    ann: Calls, engine: SteeredEngine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def classified(texts: Mapping[str, str]) -> str:
+        return "sfw" if texts["prompt"] == FOX["prompt"] else "nsfw"
+
+    monkeypatch.setattr("edge_service.intake.plan.by_chat", lambda chat, owner: classified)
+    engine.answer = "A red fox trots through deep snow at dawn, soft light, wide shot"
+    classification = "classification: {modes: [sfw], prompt: sfw?, passes: [sfw]}\nrules:"
+    with policies(tmp_path, "content", "\nrules:", f"\n{classification}"):
+        job = await ann.submit(sdxl=FOX, enhancement="on")
+    assert job.sdxl.prompt == "a red fox"
+    assert "the answer was refused by the rules (content_not_allowed)" in why(job, "enhancement_source")[0]
+    assert any("classified as sfw" in said for said in why(job, "content_mode"))
+    assert await rows(database_url, "SELECT FROM audit WHERE action = 'request.refused'") == []
+
+
 async def test_an_enhanced_type_enhances_by_itself_and_may_be_told_not_to(ann: Calls, engine: SteeredEngine):
     engine.answer = "A grey wolf under a winter moon, slow pan\n"
     wolf = {"type": "video7b_fast_enhanced", "prompt": "a wolf"}

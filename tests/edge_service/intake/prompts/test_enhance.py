@@ -52,7 +52,7 @@ def raises(error: Exception) -> Script:
     return script
 
 
-def passes(texts: Mapping[str, str]) -> None: ...
+async def passes(texts: Mapping[str, str]) -> None: ...
 
 
 async def enhanced(
@@ -177,7 +177,7 @@ async def test_a_caller_who_does_not_wait_gets_the_original_at_once_and_nobody_i
 async def test_an_answer_that_a_rule_refuses_is_dropped_whole(house: House, error: type[Exception], word: str) -> None:
     checked: list[Mapping[str, str]] = []
 
-    def check(texts: Mapping[str, str]) -> None:
+    async def check(texts: Mapping[str, str]) -> None:
         checked.append(texts)
         raise error("sentinel-8731")
 

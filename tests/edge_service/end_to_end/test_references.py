@@ -9,7 +9,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.edge_service.intake.test_fetching import Site, answer, serving
 
 from edge_service.addresses import Addresses
 from edge_service.intake.capabilities import needs
@@ -37,6 +36,7 @@ from shared.server import Server
 from shared.spec_json import from_spec_dict, to_spec_json
 from tests.edge_service.conftest import ANN, StartEdge
 from tests.edge_service.end_to_end.steered import connected
+from tests.edge_service.intake.pictures.test_fetching import Site, answer, serving
 from tests.edge_service.jobs.conftest import MANY
 from tests.edge_service.pictures import plain
 from tests.sdxl_service.fake_engine import MODEL, FakeEngine

@@ -99,7 +99,7 @@ SEXUAL: Languages = {
         bare breasts, bare breasted, bare bottom, bare buttocks, skinny dip, skinny dipping, see through,
         seethrough, porn, porno, pornos, pornograph*, pron, xxx, x rated, nsfw, not safe for work, adult content,
         adult film, adult video, adult movie, adults only, adult themes, hentai, ecchi, erotic, erotica, erotically,
-        eroticism, explicit, explicitly, uncensored, lewd, lewds, lewdness, lascivious*, lecherous, lustful, lusty,
+        eroticism, explicit, uncensored, lewd, lewds, lewdness, lascivious*, lecherous, lustful, lusty,
         lusting, horny, aroused, arousing, arousal, orgasm*, masturbat*, intercourse, coitus, foreplay, genital,
         genitals, genitalia, penis, penises, phallus, vagina, vulva, clitoris, scrotum, testicles, breasts, nipples,
         areola, areolas, cleavage, boob, boobs, boobies, tits, titties, busty, buxom, voluptuous, cum, cumming,
@@ -209,6 +209,7 @@ SUGGESTIVE: Mapping[str, tuple[str, ...]] = {
     "cut": _words("revealing, tight, barely covered, minimal clothing, little clothing"),
     "skirt": _words("miniskirt, mini skirt, short skirt"),
     "stockings": _words("stockings, fishnet, fishnets, garter, latex"),
+    "manner": _words("explicitly"),  # alone it is a word of manuals, beside "child processes"
     "sounds": _words("moan, moaning, moans, licking, spank, spanking, spanked"),
 }
 

@@ -106,7 +106,10 @@ class Intake:
             said = f"the job was made as {_word(plan.record.content_mode)}, and you may have {_word(mode)} at most"
             raise PermissionDenied(f"content_mode: {said}; submit it anew")
         await self._judge(mode, plan.type_name, caller).check(texts_of(plan.job))
-        return replace(plan, priority=tier.priority)
+        record = edge_pb2.Job()
+        record.CopyFrom(plan.record)
+        record.policy_version = current().version  # by which it was judged
+        return replace(plan, priority=tier.priority, record=record)
 
     def is_costly(self, request: edge_pb2.SubmitJobRequest) -> bool:
         """Whether planning it asks a model, fetches a picture or reads long texts: worth a look whether it was stored

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,19 +19,24 @@ from shared.validation_schemas import enum_word
 Enough = Callable[[str], bool]
 
 
+# What one owner may have of those who wait: one of so many, and always one.
+SHARE_OF_OWNER = 4
+
+
 class ChatWorkers:
     """Asks at most a share of the chat slots at once, counted by each replica of the edge for itself."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._asking = self._waiting = 0
+        self._asking = 0
+        self._waiting: Counter[str] = Counter()  # by owner
 
     async def ask(self, owner: str, request: chat_pb2.ChatRequest, enough: Enough) -> chat_pb2.ChatCallback:
         """The answer of the first worker that is free for it; ends whenever the caller stops waiting.
 
         Raises NoWorker if none has the model, NoFreeSlot if too many wait, or what went wrong at the worker."""
         table = enhancement()
-        worker = await self._free(_model(request), table)
+        worker = await self._free(owner, _model(request), table)
         self._asking += 1
         try:
             with worker.occupied():
@@ -39,12 +45,13 @@ class ChatWorkers:
             self._asking -= 1
             self._fleet.notify()  # others may wait for this place
 
-    async def _free(self, model: str, table: Enhancement) -> Worker:
+    async def _free(self, owner: str, model: str, table: Enhancement) -> Worker:
         if worker := self._choose(model, table):
             return worker
-        if self._waiting >= table.waiting:
-            raise NoFreeSlot(f"{self._waiting} prompts wait for a chat worker")
-        self._waiting += 1
+        waiting, own = self._waiting.total(), self._waiting[owner]
+        if waiting >= table.waiting or own >= max(1, table.waiting // SHARE_OF_OWNER):
+            raise NoFreeSlot(f"{waiting} prompts wait for a chat worker, {own} of them yours")
+        self._waiting[owner] += 1
         try:
             while True:
                 changed = self._fleet.changed
@@ -52,7 +59,7 @@ class ChatWorkers:
                     return worker
                 await changed.wait()
         finally:
-            self._waiting -= 1
+            self._waiting -= Counter([owner])  # and forgets an owner who has none left
 
     def _choose(self, model: str, table: Enhancement) -> Worker | None:
         """A free worker with this model; None for now. Raises NoWorker if there is none to wait for."""

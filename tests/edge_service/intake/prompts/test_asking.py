@@ -57,6 +57,28 @@ async def test_no_more_than_the_share_is_asked_at_once_and_who_waits_comes_next(
     assert (await chat.ask("ann", question(), never)).assets
 
 
+async def test_one_owner_does_not_fill_the_line_of_those_who_wait(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Enhancement.model_validate({**data("enhancement"), "share": 0.5, "waiting": 8})
+    monkeypatch.setattr("edge_service.intake.prompts.asking.enhancement", lambda: table)
+    house.engine.script = hangs
+    chat = ChatWorkers(house.fleet)
+    asking = [asyncio.create_task(chat.ask("ann", question(), never)) for _ in range(4)]
+    await until(lambda: house.engine.running == 2)
+    with pytest.raises(NoFreeSlot, match="2 prompts wait for a chat worker, 2 of them yours"):
+        await chat.ask("ann", question(), never)
+    waiting = asyncio.create_task(chat.ask("bob", question(), never))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    house.engine.script = says_hello
+    for task in asking:
+        task.cancel()
+    assert (await waiting).assets
+    await asyncio.gather(*asking, return_exceptions=True)
+    assert (await chat.ask("ann", question(), never)).assets
+
+
 async def test_a_slot_that_people_have_taken_is_waited_for(house: House) -> None:
     (worker,) = (worker for worker in house.fleet.workers if worker.worker_type == "chat")
     chat = ChatWorkers(house.fleet)

@@ -158,7 +158,7 @@ class AsyncClient:
         expected = asset.metadata.get("sha256")
         if expected and hashlib.sha256(data).hexdigest() != expected:
             raise StorageUnavailable(f"{asset.key} did not arrive as it was stored; download it again")
-        return File(asset.type, asset.key, asset.url, asset.content, asset.metadata, data)
+        return File(asset.type, asset.key, asset.url, asset.content, asset.metadata, asset.job_id, data)
 
     async def catalog(self) -> edge_pb2.GetCatalogResponse:
         """Every job type with its parameters, bounds and defaults, and the models that are connected."""

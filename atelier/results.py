@@ -34,6 +34,7 @@ class Asset:
     url: str
     content: str
     metadata: Mapping[str, Any]
+    job_id: str
 
     @property
     def name(self) -> str:
@@ -54,11 +55,12 @@ class File(Asset):
     def save(self, path: str | Path) -> Path:
         """Writes the file to `path`; returns where.
 
-        If `path` is a folder, or text that ends with a slash, the file goes into it under its own name.
+        A path without a suffix, such as "pictures", one that ends with a slash, and a folder that exists are folders:
+        the file goes into it as "{job_id}_image_0.png", so that no job overwrites what another made.
         """
         target = Path(path)
-        if target.is_dir() or str(path).endswith("/"):
-            target = target / self.name
+        if target.is_dir() or str(path).endswith("/") or not target.suffix:
+            target = target / f"{self.job_id}_{self.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.data)
         return target
@@ -158,7 +160,7 @@ class Job:
     @property
     def assets(self) -> list[Asset]:
         """What it made, in order."""
-        return [_asset(to_spec_dict(found)) for found in self.callback.assets] if self.callback else []
+        return [_asset(self.id, to_spec_dict(found)) for found in self.callback.assets] if self.callback else []
 
     def to_dict(self) -> dict[str, Any]:
         """The job as the specification's JSON."""
@@ -189,6 +191,6 @@ def _expected(*times: Timestamp) -> Expected:
     return Expected(*(time.ToDatetime(UTC) for time in times))
 
 
-def _asset(plain: dict[str, Any]) -> Asset:
+def _asset(job_id: str, plain: dict[str, Any]) -> Asset:
     text = {name: plain.get(name, "") for name in ("type", "key", "url", "content")}
-    return Asset(**text, metadata=plain.get("metadata", {}))
+    return Asset(**text, metadata=plain.get("metadata", {}), job_id=job_id)

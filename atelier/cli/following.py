@@ -46,6 +46,7 @@ class Following:
 
     async def watch(self, job_id: str, after: int, edge: str) -> None:
         """Follows a job from a sequence number to its end. Raises the AtelierError that ended it."""
+        self._make_folder()
         self._job_id = job_id
         async with AsyncClient(edge) as client:
             await self._follow(client, after)
@@ -81,4 +82,4 @@ class Following:
                 self._screen.say(asset.url or asset.content)
             else:
                 file = await client.download(asset)
-                self._screen.saved(file, file.save(self._out / f"{job.id}_{file.name}"))
+                self._screen.saved(file, file.save(self._out))

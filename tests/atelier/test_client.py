@@ -310,7 +310,7 @@ async def test_bytes_that_changed_on_the_way_are_refused(client: AsyncClient, sc
 
 async def test_a_file_is_saved_under_its_name_or_under_the_one_given(client: AsyncClient, tmp_path: Path) -> None:
     [image] = await client.image("a red fox")
-    assert image.save(tmp_path) == tmp_path / "image_0.png"
+    assert image.save(tmp_path) == tmp_path / f"{JOB_ID}_image_0.png"
     assert image.save(tmp_path / "new" / "fox.png").read_bytes() == PNG
 
 

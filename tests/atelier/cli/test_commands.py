@@ -192,8 +192,8 @@ def test_an_attempt_that_failed_is_told_with_its_reason(run: Run, script: Script
 def test_a_job_is_followed_from_where_it_was_left(run: Run, data: Path) -> None:
     events = lines(run("watch", JOB_ID, "--after", "5", "--json"))
     assert [event["sequence"] for event in events if "sequence" in event] == [6, 7]
-    assert run("watch", JOB_ID, "--out", "here").exit_code == 0
-    assert (data / "here" / f"{JOB_ID}_image_0.png").exists()
+    assert run("watch", JOB_ID, "--out", "here.d").exit_code == 0
+    assert (data / "here.d" / f"{JOB_ID}_image_0.png").exists()
 
 
 def test_why_names_each_choice_under_its_reason() -> None:

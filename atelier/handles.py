@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Generator
+from asyncio import Future
+from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import Internal, translated
@@ -20,9 +21,12 @@ class JobHandle:
     files = await handle               what it made; raises the AtelierError that ended it otherwise
     """
 
-    def __init__(self, client: AsyncClient, submitting: Awaitable[Job]) -> None:
+    def __init__(self, client: AsyncClient, submitting: Future[Job]) -> None:
         self._client, self._submitting = client, submitting
         self._ended: Job | None = None
+
+    def __repr__(self) -> str:
+        return f"JobHandle({self._told()})"
 
     async def submitted(self) -> Job:
         """The job as the edge accepted it, with its id."""
@@ -55,6 +59,15 @@ class JobHandle:
         """Cancels the job and returns it in its final state."""
         return await self._client.cancel((await self.submitted()).id)
 
+    def _told(self) -> str:
+        """What is known without asking: a status of long ago would mislead, so only a final one is told."""
+        if not self._submitting.done():
+            return "not submitted yet"
+        if self._submitting.cancelled() or self._submitting.exception():
+            return "not submitted"
+        status = f", status={self._ended.status!r}" if self._ended else ""
+        return f"id={self._submitting.result().id!r}{status}"
+
 
 class ChatHandle:
     """An answer that is being made. Giving up the iteration stops the model.
@@ -68,6 +81,9 @@ class ChatHandle:
         self._answer: Answer | None = None
         self.job: Job | None = None
         """The record of this turn, once it was accepted."""
+
+    def __repr__(self) -> str:
+        return f"ChatHandle(id={self.job.id!r})" if self.job else "ChatHandle(not accepted yet)"
 
     async def __aiter__(self) -> AsyncIterator[str]:
         try:

@@ -1,7 +1,8 @@
 """Jobs as they stand, the assets they made, and the bytes of those, as plain values with the specification's words."""
 
+import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
 Callback = sdxl_pb2.SdxlCallback | wan_pb2.WanCallback | chat_pb2.ChatCallback
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Asset:
     """One thing a job made.
 
@@ -41,12 +42,21 @@ class Asset:
         """Its file name, such as "image_0.png"; text, which has no key, is "text.txt"."""
         return self.key.rpartition("/")[2] or "text.txt"
 
+    def __repr__(self) -> str:
+        return f"Asset(type={self.type!r}, {self._where()})"
 
-@dataclass(frozen=True)
+    def _where(self) -> str:
+        return f"key={self.key!r}" if self.key else f"content={reprlib.repr(self.content)}"
+
+
+@dataclass(frozen=True, repr=False)
 class File(Asset):
     """An asset with its bytes."""
 
     data: bytes
+
+    def __repr__(self) -> str:
+        return f"File(type={self.type!r}, {self._where()}, bytes={len(self.data)})"
 
     def bytes(self) -> bytes:
         """The bytes of the file."""
@@ -75,7 +85,7 @@ class Answer:
     finish_reason: str
     model: str
     job_id: str
-    callback: chat_pb2.ChatCallback
+    callback: chat_pb2.ChatCallback = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,9 @@ class Job:
     """A job as it stood when it was asked for. `message` has everything: plan, decisions, attempts, times, charge."""
 
     message: edge_pb2.Job
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, type={self.type!r}, status={self.status!r})"
 
     @property
     def id(self) -> str:

@@ -25,6 +25,9 @@ class JobHandle:
         self._handle, self._loop = handle, loop
         self.id = loop.run(handle.submitted()).id
 
+    def __repr__(self) -> str:
+        return repr(self._handle)
+
     def __iter__(self) -> Iterator[Event]:
         return self._loop.iterate(aiter(self._handle))
 
@@ -46,6 +49,9 @@ class ChatHandle:
 
     def __init__(self, handle: handles.ChatHandle, loop: BackgroundLoop) -> None:
         self._handle, self._loop = handle, loop
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
 
     def __iter__(self) -> Iterator[str]:
         return self._loop.iterate(aiter(self._handle))

@@ -36,6 +36,18 @@ async def client(edge: ScriptedEdge) -> AsyncIterator[AsyncClient]:
         yield client
 
 
+async def test_a_handle_is_printed_before_and_after_it_was_submitted(client: AsyncClient, script: Script) -> None:
+    handle = client.image("a red fox")
+    assert repr(handle) == "JobHandle(not submitted yet)"
+    await handle.submitted()
+    assert repr(handle) == f"JobHandle(id='{JOB_ID}')"
+    script.refusals = [errors.QueueFull("full")]
+    refused = client.image("a red fox")
+    with pytest.raises(errors.QueueFull):
+        await refused
+    assert repr(refused) == "JobHandle(not submitted)"
+
+
 async def test_an_image_is_submitted_followed_and_downloaded(client: AsyncClient, script: Script) -> None:
     handle = client.image("a red fox", steps=25, num_images=3, resolution="1024x1024")
     events = [event async for event in handle]

@@ -1,6 +1,7 @@
 """Whether an edge runs, and what is connected to it."""
 
 from atelier.client import AsyncClient
+from atelier.connection import NOWHERE
 from atelier.doctor.finding import Finding, State
 from atelier.errors import AtelierError, EdgeUnreachable, Unauthenticated
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -36,6 +37,6 @@ def _worker(worker: edge_pb2.Worker) -> Finding:
 
 
 def _unauthenticated(error: Unauthenticated) -> Finding:
-    if "ATELIER_TOKEN" in error.message:
+    if error.message.startswith(NOWHERE):
         return Finding("edge", State.NOTE, error.message, NOT_RUNNING)
     return Finding("edge", State.WRONG, error.message, "set ATELIER_TOKEN to the edge's token")

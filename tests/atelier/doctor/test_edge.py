@@ -32,6 +32,13 @@ async def test_no_token_is_a_note(data: Path) -> None:
     assert finding.state is State.NOTE
 
 
+async def test_what_can_be_no_token_is_wrong(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_TOKEN", "two lines")
+    [finding] = await running_edge()
+    assert finding.state is State.WRONG
+    assert "ATELIER_TOKEN" in finding.seen
+
+
 async def test_a_wrong_token_is_wrong(data: Path) -> None:
     (data / "token").write_text("another")
     [finding] = await running_edge()

@@ -6,7 +6,7 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
-from atelier.errors import Internal, translated
+from atelier.errors import Internal, job_is_done, translated
 from atelier.events import Ended, Event
 from atelier.results import Answer, File, Job, answer
 
@@ -42,11 +42,15 @@ class JobHandle:
         return self.result().__await__()
 
     async def result(self) -> list[File]:
-        """Waits for the end and downloads what was made. Raises the AtelierError that ended the job otherwise."""
+        """Waits for the end and downloads what was made. Raises the AtelierError that ended the job otherwise.
+
+        Raises PermissionDenied, with the job's id, if it is done and what calls may not read assets.
+        """
         job = await self.ended()
         if job.error:
             raise job.error
-        return [await self._client.download(asset) for asset in job.assets]
+        with job_is_done(job.id):
+            return [await self._client.download(asset) for asset in job.assets]
 
     async def ended(self) -> Job:
         """Waits for the end, good or bad, and returns the job in its final state."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from atelier.cli.running import INTERRUPTED
 from atelier.cli.screen import Screen
 from atelier.client import AsyncClient
-from atelier.errors import EdgeUnreachable
+from atelier.errors import EdgeUnreachable, job_is_done
 from atelier.events import Ended
 from atelier.requests import SubmitOptions, Submittable
 from atelier.results import Job
@@ -81,5 +81,6 @@ class Following:
             if self._out is None:
                 self._screen.say(asset.url or asset.content)
             else:
-                file = await client.download(asset)
+                with job_is_done(job.id):
+                    file = await client.download(asset)
                 self._screen.saved(file, file.save(self._out))

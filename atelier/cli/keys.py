@@ -14,15 +14,17 @@ from shared.spec_json import to_spec_dict
 
 app = typer.Typer(name="keys", help="Make, list and revoke API keys.", no_args_is_help=True)
 
+SCOPES = (
+    "What it may do, such as jobs.write; repeat it: jobs.read, jobs.write, chat, assets.read, assets.write, account,"
+    " fleet.read, fleet.write, keys. Default: jobs, chat and assets."
+)
 User = Annotated[str, typer.Option(help="Whose. Another than yourself only if you administer keys.")]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for, 1 to 100 characters.")],
-    scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do, such as jobs.write; repeat it. Default: all daily work.")
-    ] = None,
+    scope: Annotated[list[str] | None, typer.Option(help=SCOPES)] = None,
     days: Annotated[float | None, typer.Option(help="Days until it expires. Default: 90.")] = None,
     user: User = "",
     tier: Annotated[str, typer.Option(help="The tier of its owner, if you administer keys. Default: yours.")] = "",
@@ -31,9 +33,11 @@ def create(
 ) -> None:
     """Make an API key and print its secret: it is shown this once, and stored nowhere.
 
+    Who makes pictures needs jobs.write to ask for them, jobs.read to follow them and assets.read to download them.
+
     The holder sets ATELIER_TOKEN to it, or sends it as bearer token.
 
-    Example: atelier keys create "nightly pictures" --scope jobs.write --scope jobs.read --days 30
+    Example: atelier keys create "nightly pictures" --scope jobs.write --scope jobs.read --scope assets.read --days 30
     """
     shown = screen(json)
     run(_create(edge, shown, name, scope or (), days, user, tier), shown)

@@ -63,6 +63,8 @@ class Script:
     attempts_failed: list[edge_pb2.Retry] = field(default_factory=list)
     """Attempts that fail before the one that does not."""
     bytes: bytes = PNG
+    download_refusal: AtelierError | None = None
+    """What a download is answered with, if not with the bytes."""
     hold: threading.Event | None = None
     """What the watch waits for before the last event."""
     workers: edge_pb2.ListWorkersResponse = field(default_factory=one_worker)
@@ -224,6 +226,8 @@ class ScriptedEdge(
 
     def DownloadAsset(self, request, context) -> Iterator[edge_pb2.DownloadAssetResponse]:
         self._let_in(context)
+        if self.script.download_refusal:
+            refuse(context, self.script.download_refusal)
         if request.key != KEY:
             refuse(context, AssetNotFound(f"no asset {request.key}"))
         for start in range(0, len(self.script.bytes), 256 * 1024):

@@ -31,6 +31,12 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
     }
 
 
+def test_a_download_that_is_refused_says_that_the_job_is_done(client: atelier.Client, script: Script) -> None:
+    script.download_refusal = errors.PermissionDenied("this needs the scope assets.read")
+    with pytest.raises(errors.PermissionDenied, match=f"job {JOB_ID} is done .* the scope assets.read"):
+        client.image("a red fox").result()
+
+
 def test_what_is_printed_says_what_it_is_in_one_short_line(client: atelier.Client) -> None:
     job, chat = client.image("a red fox"), client.chat("Why is the sky blue?", stream=True)
     assert repr(job) == f"JobHandle(id='{JOB_ID}')"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from atelier.cli.app import COMMANDS, app
 from atelier.cli.looking import explained
-from atelier.errors import OutOfMemory
+from atelier.errors import OutOfMemory, PermissionDenied
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
@@ -265,6 +265,15 @@ def test_a_job_that_failed_is_an_error_with_its_reason(run: Run, script: Script)
     assert lines(result)[-1] == {
         "error": {"reason": "out_of_memory", "message": "not enough memory; a smaller picture may fit"}
     }
+
+
+def test_a_download_that_is_refused_says_that_the_job_is_done(run: Run, script: Script) -> None:
+    script.download_refusal = PermissionDenied("this needs the scope assets.read, which your token does not cover")
+    result = run("image", "a red fox")
+    assert result.exit_code == 1
+    assert f"job {JOB_ID} is done" in result.stderr
+    assert "scope assets.read, which your token does not cover" in result.stderr
+    assert f"atelier watch {JOB_ID} --out" in result.stderr
 
 
 def test_wrong_usage_is_exit_code_2(run: Run) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from atelier.cli.explaining import notes
 from atelier.cli.running import INTERRUPTED
 from atelier.cli.screen import Screen
 from atelier.client import AsyncClient
@@ -32,8 +33,11 @@ class Following:
     ) -> None:
         self._make_folder()
         async with AsyncClient(edge) as client:
-            self._job_id = (await submit(client, build(), **options)).id
+            job = await submit(client, build(), **options)
+            self._job_id = job.id
             self._screen.say(f"job {self._job_id}", job_id=self._job_id)
+            for note in notes(job.message):
+                self._screen.note(note)
             await self._follow(client, after=0)
 
     async def retry(self, job_id: str, edge: str) -> None:

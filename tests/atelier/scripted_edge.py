@@ -72,6 +72,8 @@ class Script:
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
     uploads: list[edge_pb2.CreateUploadRequest] = field(default_factory=list)
     watched: list[int] = field(default_factory=list)
+    accepted: edge_pb2.Job = field(default_factory=lambda: queued())
+    """What SubmitJob answers."""
     cancelled: list[str] = field(default_factory=list)
     keys_asked: list[edge_pb2.CreateKeyRequest] = field(default_factory=list)
     retried: list[edge_pb2.RetryJobRequest] = field(default_factory=list)
@@ -154,7 +156,7 @@ class ScriptedEdge(
             refuse(context, error)
         self.script.submitted.append(request)
         self.script.arrived.set()
-        return edge_pb2.SubmitJobResponse(job=queued())
+        return edge_pb2.SubmitJobResponse(job=self.script.accepted)
 
     def GetJob(self, request, context):
         self._let_in(context)

@@ -70,10 +70,35 @@ class File(Asset):
         """
         target = Path(path)
         if target.is_dir() or str(path).endswith("/") or not target.suffix:
-            target = target / f"{self.job_id}_{self.name}"
+            target = target / f"{self.job_id or Path(self.key).parent.name}_{self.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.data)
         return target
+
+
+@dataclass(frozen=True, repr=False)
+class StoredAsset(Asset):
+    """An asset as the edge lists it. `job_id` is empty for an upload; `message` has everything."""
+
+    message: edge_pb2.Asset
+
+    def __repr__(self) -> str:
+        return f"StoredAsset(type={self.type!r}, {self._where()}, size={self.size})"
+
+    @property
+    def mime_type(self) -> str:
+        """Such as "image/png"."""
+        return self.message.mime_type
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self.message.bytes
+
+    @property
+    def created(self) -> datetime:
+        """When it was made."""
+        return self.message.created.ToDatetime(UTC)
 
 
 @dataclass(frozen=True)
@@ -192,6 +217,12 @@ def answer(callback: chat_pb2.ChatCallback) -> Answer:
         job_id=callback.job_id,
         callback=callback,
     )
+
+
+def stored(message: edge_pb2.Asset) -> StoredAsset:
+    """The asset that a message describes."""
+    kind = enum_word("AssetType", job_pb2.AssetType.Name(message.type))
+    return StoredAsset(kind, message.key, message.url, "", {"sha256": message.sha256}, message.job_id, message)
 
 
 def estimate(found: edge_pb2.Estimate) -> Estimate:

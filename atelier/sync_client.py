@@ -10,7 +10,7 @@ from atelier.background import BackgroundLoop
 from atelier.client import AsyncClient
 from atelier.events import Event
 from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions, Submittable, VideoOptions
-from atelier.results import Answer, Asset, File, Job
+from atelier.results import Answer, Asset, File, Job, StoredAsset
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 
@@ -167,6 +167,17 @@ class Client:
     def download(self, asset: Asset) -> File:
         """The asset with its bytes."""
         return self._loop.run(self._client.download(asset))
+
+    def assets(self, limit: int = 20) -> list[StoredAsset]:
+        """What is stored of yours, uploads too, newest first, at most `limit`; `download` gives the bytes of one."""
+        return self._loop.run(self._client.assets(limit))
+
+    def delete_asset(self, key: str) -> None:
+        """Deletes an asset for good; its job still tells that it was made.
+
+        Raises AssetNotFound, and JobNotEnded if an open job needs it as a reference.
+        """
+        self._loop.run(self._client.delete_asset(key))
 
     def catalog(self) -> edge_pb2.GetCatalogResponse:
         """Every job type with its parameters, bounds and defaults, and the models that are connected."""

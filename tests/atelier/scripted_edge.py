@@ -74,6 +74,8 @@ class Script:
     watched: list[int] = field(default_factory=list)
     accepted: edge_pb2.Job = field(default_factory=lambda: queued())
     """What SubmitJob answers."""
+    stored: list[edge_pb2.Asset] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     keys_asked: list[edge_pb2.CreateKeyRequest] = field(default_factory=list)
     retried: list[edge_pb2.RetryJobRequest] = field(default_factory=list)
@@ -235,6 +237,20 @@ class ScriptedEdge(
         for start in range(0, len(self.script.bytes), 256 * 1024):
             yield edge_pb2.DownloadAssetResponse(chunk=self.script.bytes[start : start + 256 * 1024])
 
+    def ListAssets(self, request, context):
+        self._let_in(context)
+        start = int(request.page_token or 0)
+        end = start + request.page_size
+        token = str(end) if end < len(self.script.stored) else ""
+        return edge_pb2.ListAssetsResponse(assets=self.script.stored[start:end], next_page_token=token)
+
+    def DeleteAsset(self, request, context):
+        self._let_in(context)
+        if request.key != KEY:
+            refuse(context, AssetNotFound(f"no asset {request.key}"))
+        self.script.deleted.append(request.key)
+        return edge_pb2.DeleteAssetResponse()
+
     def CreateUpload(self, request, context):
         """Says that the bytes are there already: how they are sent, a real edge is needed for."""
         self._let_in(context)
@@ -296,6 +312,14 @@ class ScriptedEdge(
     def _find(self, job_id: str, context) -> None:
         if job_id != JOB_ID:
             refuse(context, JobNotFound(f"no job {job_id}"))
+
+
+def stored_image() -> edge_pb2.Asset:
+    """The picture that the job made, as it is listed."""
+    image = edge_pb2.Asset(key=KEY, job_id=JOB_ID, type=job_pb2.ASSET_TYPE_IMAGE, mime_type="image/png")
+    image.bytes, image.sha256 = len(PNG), hashlib.sha256(PNG).hexdigest()
+    image.created.FromSeconds(1_734_567_890)
+    return image
 
 
 def api_key() -> edge_pb2.ApiKey:

@@ -43,6 +43,11 @@ def test_what_two_jobs_made_is_saved_side_by_side(tmp_path: Path, path: str) -> 
     }
 
 
+def test_an_upload_is_saved_under_its_own_name(tmp_path: Path) -> None:
+    upload = replace(FILE, job_id="", key="ann/upload_0123/image_0.png")
+    assert upload.save(tmp_path).name == "upload_0123_image_0.png"
+
+
 def test_a_path_with_a_suffix_is_a_file_unless_it_is_a_folder(tmp_path: Path) -> None:
     assert FILE.save(tmp_path / "fox.png") == tmp_path / "fox.png"
     (tmp_path / "folder.d").mkdir()

@@ -68,6 +68,8 @@ class Script:
     hold: threading.Event | None = None
     """What the watch waits for before the last event."""
     workers: edge_pb2.ListWorkersResponse = field(default_factory=one_worker)
+    workers_refusal: AtelierError | None = None
+    """What ListWorkers answers, if not with them."""
     submitted: list[edge_pb2.SubmitJobRequest] = field(default_factory=list)
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
     uploads: list[edge_pb2.CreateUploadRequest] = field(default_factory=list)
@@ -75,6 +77,7 @@ class Script:
     accepted: edge_pb2.Job = field(default_factory=lambda: queued())
     """What SubmitJob answers."""
     stored: list[edge_pb2.Asset] = field(default_factory=list)
+    has_keys: bool = True
     deleted: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     keys_asked: list[edge_pb2.CreateKeyRequest] = field(default_factory=list)
@@ -291,7 +294,7 @@ class ScriptedEdge(
 
     def ListKeys(self, request, context):
         self._let_in(context)
-        return edge_pb2.ListKeysResponse(keys=[api_key()])
+        return edge_pb2.ListKeysResponse(keys=[api_key()] if self.script.has_keys else [])
 
     def RevokeKey(self, request, context):
         self._let_in(context)
@@ -303,6 +306,8 @@ class ScriptedEdge(
 
     def ListWorkers(self, request, context):
         self._let_in(context)
+        if self.script.workers_refusal:
+            refuse(context, self.script.workers_refusal)
         return self.script.workers
 
     def _let_in(self, context) -> None:

@@ -39,6 +39,8 @@ def create(
 
     Example: atelier keys create "nightly pictures" --scope jobs.write --scope jobs.read --scope assets.read --days 30
     """
+    if days is not None and not days > 0:
+        raise typer.BadParameter(f"must be more than 0 days, got {days:g}", param_hint="--days")
     shown = screen(json)
     run(_create(edge, shown, name, scope or (), days, user, tier), shown)
 
@@ -55,7 +57,9 @@ def list_(user: User = "", edge: options.Edge = "", json: options.Json = False) 
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, what its secret begins with.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="The key's id, which its secret begins with, or that secret.")
+    ],
     edge: options.Edge = "",
     json: options.Json = False,
 ) -> None:
@@ -78,14 +82,22 @@ async def _create(
 
 async def _list(edge: str, shown: Screen, user: str) -> None:
     async with AsyncClient(edge) as client:
-        for key in await client.keys(user):
-            shown.message(key, _line(key))
+        found = await client.keys(user)
+    for key in found:
+        shown.message(key, _line(key))
+    if not found:
+        shown.say("no keys; `atelier keys create NAME` makes one")
 
 
 async def _revoke(edge: str, shown: Screen, key_id: str) -> None:
     async with AsyncClient(edge) as client:
-        key = await client.revoke_key(key_id)
+        key = await client.revoke_key(_id(key_id))
     shown.message(key, _line(key))
+
+
+def _id(key: str) -> str:
+    """The id in a secret, `atl_<id>_<random>`, whose random part may hold underscores too; an id stays as it is."""
+    return "_".join(key.strip().split("_")[:2])
 
 
 def _line(key: edge_pb2.ApiKey) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
@@ -136,17 +136,18 @@ class AsyncClient:
                 break
         return found
 
-    def watch(self, job_id: str, after: int = 0) -> AsyncIterator[Event]:
+    def watch(self, job_id: str, after: int = 0, on_lost: Callable[[], None] | None = None) -> AsyncIterator[Event]:
         """Yields the events after a sequence number, past ones first, until the job has ended.
 
-        A broken connection is made again and the events go on where they stopped, without gap or double.
+        A broken connection is made again and the events go on where they stopped, without gap or double; `on_lost` is
+        called when it breaks.
         """
 
         def attach(last: int) -> Any:
             request = edge_pb2.WatchJobRequest(job_id=job_id, after_sequence=last)
             return self._jobs.WatchJob(request, metadata=self._connection.metadata)
 
-        return follow(attach, after, self.address)
+        return follow(attach, after, self.address, on_lost)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancels a job and returns it in its final state; one that has ended stays as it is."""

@@ -1,6 +1,6 @@
 """The ordinary client: the asynchronous one, driven from a background thread. Same names, same arguments."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
@@ -153,12 +153,13 @@ class Client:
         """Your newest jobs, at most `limit`; only those in the states named, if any are."""
         return self._loop.run(self._client.jobs(limit, statuses))
 
-    def watch(self, job_id: str, after: int = 0) -> Iterator[Event]:
+    def watch(self, job_id: str, after: int = 0, on_lost: Callable[[], None] | None = None) -> Iterator[Event]:
         """Yields the events after a sequence number, past ones first, until the job has ended.
 
-        A broken connection is made again and the events go on where they stopped, without gap or double.
+        A broken connection is made again and the events go on where they stopped, without gap or double; `on_lost` is
+        called when it breaks, in another thread.
         """
-        return self._loop.iterate(self._client.watch(job_id, after))
+        return self._loop.iterate(self._client.watch(job_id, after, on_lost))
 
     def cancel(self, job_id: str) -> Job:
         """Cancels a job and returns it in its final state; one that has ended stays as it is."""

@@ -70,13 +70,16 @@ class Following:
 
     async def _follow(self, client: AsyncClient, after: int) -> None:
         try:
-            async for event in client.watch(self._job_id, after):
+            async for event in client.watch(self._job_id, after, self._lost):
                 self._screen.event(event)
                 if isinstance(event, Ended):
                     await self._finish(client, event.job)
         except EdgeUnreachable:
             self.let_go()  # the job does not need us
             raise
+
+    def _lost(self) -> None:
+        self._screen.note("connection lost, trying again; the job goes on")
 
     async def _finish(self, client: AsyncClient, job: Job) -> None:
         if job.error:

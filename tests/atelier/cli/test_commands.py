@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -321,6 +322,16 @@ def test_a_download_that_is_refused_says_that_the_job_is_done(run: Run, script: 
     assert f"job {JOB_ID} is done" in result.stderr
     assert "scope assets.read, which your token does not cover" in result.stderr
     assert f"atelier watch {JOB_ID} --out" in result.stderr
+
+
+def test_each_connection_that_is_lost_is_told_to_people(run: Run, script: Script) -> None:
+    breaks = [(2, grpc.StatusCode.UNAVAILABLE), (4, grpc.StatusCode.UNAVAILABLE)]
+    script.breaks = [*breaks]
+    result = run("watch", JOB_ID)
+    assert result.exit_code == 0
+    assert result.stderr.count("connection lost, trying again") == 2
+    script.breaks = [*breaks]
+    assert run("watch", JOB_ID, "--json").stderr == ""
 
 
 def test_wrong_usage_is_exit_code_2(run: Run) -> None:

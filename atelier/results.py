@@ -121,6 +121,9 @@ class Expected:
     earliest: datetime
     latest: datetime
 
+    def __repr__(self) -> str:
+        return f"Expected({self.time:%Y-%m-%d %T}, between {self.earliest:%T} and {self.latest:%T} {self.time:%Z})"
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -21,6 +21,13 @@ def test_what_a_queued_job_waits_for_can_be_read() -> None:
     assert job.estimate.samples == 5
 
 
+def test_what_is_expected_is_printed_in_one_short_line() -> None:
+    message = edge_pb2.Job(status=job_pb2.JOB_STATUS_PROCESSING)
+    message.estimate.finish.seconds, message.estimate.finish_latest.seconds = 160, 200
+    expected = "Expected(1970-01-01 00:02:40, between 00:00:00 and 00:03:20 UTC)"
+    assert repr(Job(message).estimate) == f"Estimate(start=None, finish={expected}, samples=0)"
+
+
 def test_a_running_job_has_an_end_in_sight_and_no_place() -> None:
     message = edge_pb2.Job(status=job_pb2.JOB_STATUS_PROCESSING)
     message.estimate.finish.seconds = 160

@@ -27,7 +27,7 @@ from atelier.events import (
     StatusChanged,
     TextAdded,
 )
-from atelier.results import Answer, Asset, Estimate, Expected, File, Job
+from atelier.results import Answer, Asset, Estimate, Expected, File, Job, StoredAsset
 from atelier.sync_client import Client
 from atelier.webhooks import InvalidSignature, WebhookEvent
 from atelier.webhooks import verify as verify_webhook
@@ -51,6 +51,7 @@ __all__ = [
     "PreviewStored",
     "Progressed",
     "StatusChanged",
+    "StoredAsset",
     "TextAdded",
     "WebhookEvent",
     "verify_webhook",

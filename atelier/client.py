@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from types import TracebackType
@@ -13,7 +13,7 @@ from atelier.errors import StorageUnavailable, translated
 from atelier.events import Event
 from atelier.handles import ChatHandle, JobHandle
 from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions, Submittable, VideoOptions
-from atelier.results import Answer, Asset, File, Job
+from atelier.results import Answer, Asset, File, Job, StoredAsset, stored
 from atelier.watching import follow
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -136,17 +136,18 @@ class AsyncClient:
                 break
         return found
 
-    def watch(self, job_id: str, after: int = 0) -> AsyncIterator[Event]:
+    def watch(self, job_id: str, after: int = 0, on_lost: Callable[[], None] | None = None) -> AsyncIterator[Event]:
         """Yields the events after a sequence number, past ones first, until the job has ended.
 
-        A broken connection is made again and the events go on where they stopped, without gap or double.
+        A broken connection is made again and the events go on where they stopped, without gap or double; `on_lost` is
+        called when it breaks.
         """
 
         def attach(last: int) -> Any:
             request = edge_pb2.WatchJobRequest(job_id=job_id, after_sequence=last)
             return self._jobs.WatchJob(request, metadata=self._connection.metadata)
 
-        return follow(attach, after, self.address)
+        return follow(attach, after, self.address, on_lost)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancels a job and returns it in its final state; one that has ended stays as it is."""
@@ -158,7 +159,27 @@ class AsyncClient:
         expected = asset.metadata.get("sha256")
         if expected and hashlib.sha256(data).hexdigest() != expected:
             raise StorageUnavailable(f"{asset.key} did not arrive as it was stored; download it again")
-        return File(asset.type, asset.key, asset.url, asset.content, asset.metadata, data)
+        return File(asset.type, asset.key, asset.url, asset.content, asset.metadata, asset.job_id, data)
+
+    async def assets(self, limit: int = 20) -> list[StoredAsset]:
+        """What is stored of yours, uploads too, newest first, at most `limit`; `download` gives the bytes of one."""
+        found: list[StoredAsset] = []
+        request = edge_pb2.ListAssetsRequest()
+        while len(found) < limit:
+            request.page_size = min(limit - len(found), MAX_PAGE)
+            page = await self._call(self._assets.ListAssets, request)
+            found += [stored(message) for message in page.assets]
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                break
+        return found
+
+    async def delete_asset(self, key: str) -> None:
+        """Deletes an asset for good; its job still tells that it was made.
+
+        Raises AssetNotFound, and JobNotEnded if an open job needs it as a reference.
+        """
+        await self._call(self._assets.DeleteAsset, edge_pb2.DeleteAssetRequest(key=key))
 
     async def catalog(self) -> edge_pb2.GetCatalogResponse:
         """Every job type with its parameters, bounds and defaults, and the models that are connected."""

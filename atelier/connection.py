@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import grpc
 from atelier.errors import Unauthenticated
 
 DEFAULT_EDGE = "127.0.0.1:50051"
+# What an HTTP header can carry without a space; gRPC answers anything else with an error of its own.
+TOKEN = re.compile(r"[!-~]+")
+NO_TOKEN = "has characters that no token has, such as spaces, line breaks or accents; copy it again"
+NOWHERE = "no token in"
 TLS, TLS_PORT = "https://", 443
 # Only UNAVAILABLE says that nothing was done, and only that is tried again.
 RETRIES = {
@@ -74,20 +79,28 @@ def addresses_file(data: Path) -> Path:
 def find(address: str = "", token: str = "") -> Connection:
     """What is given, else what the environment says, else what `atelier up` left in the data folder.
 
-    Raises Unauthenticated if there is no token anywhere.
+    Raises Unauthenticated if there is no token anywhere, or one with characters that no token has.
     """
     data = data_folder()
     address = address or os.environ.get("ATELIER_EDGE", "") or running_addresses(data).get("edge", DEFAULT_EDGE)
-    token = token or os.environ.get("ATELIER_TOKEN", "") or _read(data / "token")
-    if not token:
-        raise Unauthenticated(f"no token in ATELIER_TOKEN or {data / 'token'}; `atelier up` makes one")
-    return Connection(address, token)
+    return Connection(address, _token(token, data / "token"))
 
 
 def running_addresses(data: Path) -> dict[str, str]:
     """What listens where, as `atelier up` wrote it; empty if it does not run on this data folder."""
     text = _read(addresses_file(data))
     return dict(json.loads(text)) if text else {}
+
+
+def _token(given: str, file: Path) -> str:
+    sources = {"the token that was given": given, "ATELIER_TOKEN": os.environ.get("ATELIER_TOKEN", "")}
+    sources[str(file)] = _read(file)
+    for source, text in sources.items():
+        if token := text.strip():
+            if not TOKEN.fullmatch(token):
+                raise Unauthenticated(f"{source} {NO_TOKEN}")
+            return token
+    raise Unauthenticated(f"{NOWHERE} ATELIER_TOKEN or {file}; `atelier up` makes one")
 
 
 def _with_port(address: str) -> str:
@@ -97,6 +110,6 @@ def _with_port(address: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return ""

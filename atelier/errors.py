@@ -88,6 +88,7 @@ __all__ = [
     "Violation",
     "WorkerLost",
     "from_job_error",
+    "job_is_done",
     "reason_word",
     "translated",
 ]
@@ -108,6 +109,18 @@ def translated(address: str) -> Iterator[None]:
         yield
     except grpc.aio.AioRpcError as error:
         raise _translate(error, address) from None
+
+
+@contextmanager
+def job_is_done(job_id: str) -> Iterator[None]:
+    """Says with a refused download that the job itself is done, and how to come to what it made."""
+    try:
+        yield
+    except PermissionDenied as error:
+        raise PermissionDenied(
+            f"job {job_id} is done and kept, but what it made may not be downloaded: {error.message};"
+            f" with a key that has the scope assets.read: atelier watch {job_id} --out FOLDER"
+        ) from None
 
 
 def _translate(error: grpc.aio.AioRpcError, address: str) -> AtelierError | EdgeUnreachable:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Generator
+from asyncio import Future
+from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any
 
-from atelier.errors import Internal, translated
+from atelier.errors import Internal, job_is_done, translated
 from atelier.events import Ended, Event
 from atelier.results import Answer, File, Job, answer
 
@@ -20,9 +21,12 @@ class JobHandle:
     files = await handle               what it made; raises the AtelierError that ended it otherwise
     """
 
-    def __init__(self, client: AsyncClient, submitting: Awaitable[Job]) -> None:
+    def __init__(self, client: AsyncClient, submitting: Future[Job]) -> None:
         self._client, self._submitting = client, submitting
         self._ended: Job | None = None
+
+    def __repr__(self) -> str:
+        return f"JobHandle({self._told()})"
 
     async def submitted(self) -> Job:
         """The job as the edge accepted it, with its id."""
@@ -38,11 +42,15 @@ class JobHandle:
         return self.result().__await__()
 
     async def result(self) -> list[File]:
-        """Waits for the end and downloads what was made. Raises the AtelierError that ended the job otherwise."""
+        """Waits for the end and downloads what was made. Raises the AtelierError that ended the job otherwise.
+
+        Raises PermissionDenied, with the job's id, if it is done and what calls may not read assets.
+        """
         job = await self.ended()
         if job.error:
             raise job.error
-        return [await self._client.download(asset) for asset in job.assets]
+        with job_is_done(job.id):
+            return [await self._client.download(asset) for asset in job.assets]
 
     async def ended(self) -> Job:
         """Waits for the end, good or bad, and returns the job in its final state."""
@@ -54,6 +62,15 @@ class JobHandle:
     async def cancel(self) -> Job:
         """Cancels the job and returns it in its final state."""
         return await self._client.cancel((await self.submitted()).id)
+
+    def _told(self) -> str:
+        """What is known without asking: a status of long ago would mislead, so only a final one is told."""
+        if not self._submitting.done():
+            return "not submitted yet"
+        if self._submitting.cancelled() or self._submitting.exception():
+            return "not submitted"
+        status = f", status={self._ended.status!r}" if self._ended else ""
+        return f"id={self._submitting.result().id!r}{status}"
 
 
 class ChatHandle:
@@ -68,6 +85,9 @@ class ChatHandle:
         self._answer: Answer | None = None
         self.job: Job | None = None
         """The record of this turn, once it was accepted."""
+
+    def __repr__(self) -> str:
+        return f"ChatHandle(id={self.job.id!r})" if self.job else "ChatHandle(not accepted yet)"
 
     async def __aiter__(self) -> AsyncIterator[str]:
         try:

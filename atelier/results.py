@@ -1,7 +1,8 @@
 """Jobs as they stand, the assets they made, and the bytes of those, as plain values with the specification's words."""
 
+import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
 Callback = sdxl_pb2.SdxlCallback | wan_pb2.WanCallback | chat_pb2.ChatCallback
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Asset:
     """One thing a job made.
 
@@ -34,18 +35,28 @@ class Asset:
     url: str
     content: str
     metadata: Mapping[str, Any]
+    job_id: str
 
     @property
     def name(self) -> str:
         """Its file name, such as "image_0.png"; text, which has no key, is "text.txt"."""
         return self.key.rpartition("/")[2] or "text.txt"
 
+    def __repr__(self) -> str:
+        return f"Asset(type={self.type!r}, {self._where()})"
 
-@dataclass(frozen=True)
+    def _where(self) -> str:
+        return f"key={self.key!r}" if self.key else f"content={reprlib.repr(self.content)}"
+
+
+@dataclass(frozen=True, repr=False)
 class File(Asset):
     """An asset with its bytes."""
 
     data: bytes
+
+    def __repr__(self) -> str:
+        return f"File(type={self.type!r}, {self._where()}, bytes={len(self.data)})"
 
     def bytes(self) -> bytes:
         """The bytes of the file."""
@@ -54,14 +65,40 @@ class File(Asset):
     def save(self, path: str | Path) -> Path:
         """Writes the file to `path`; returns where.
 
-        If `path` is a folder, or text that ends with a slash, the file goes into it under its own name.
+        A path without a suffix, such as "pictures", one that ends with a slash, and a folder that exists are folders:
+        the file goes into it as "{job_id}_image_0.png", so that no job overwrites what another made.
         """
         target = Path(path)
-        if target.is_dir() or str(path).endswith("/"):
-            target = target / self.name
+        if target.is_dir() or str(path).endswith("/") or not target.suffix:
+            target = target / f"{self.job_id or Path(self.key).parent.name}_{self.name}"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self.data)
         return target
+
+
+@dataclass(frozen=True, repr=False)
+class StoredAsset(Asset):
+    """An asset as the edge lists it. `job_id` is empty for an upload; `message` has everything."""
+
+    message: edge_pb2.Asset
+
+    def __repr__(self) -> str:
+        return f"StoredAsset(type={self.type!r}, {self._where()}, size={self.size})"
+
+    @property
+    def mime_type(self) -> str:
+        """Such as "image/png"."""
+        return self.message.mime_type
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes."""
+        return self.message.bytes
+
+    @property
+    def created(self) -> datetime:
+        """When it was made."""
+        return self.message.created.ToDatetime(UTC)
 
 
 @dataclass(frozen=True)
@@ -73,7 +110,7 @@ class Answer:
     finish_reason: str
     model: str
     job_id: str
-    callback: chat_pb2.ChatCallback
+    callback: chat_pb2.ChatCallback = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -83,6 +120,9 @@ class Expected:
     time: datetime
     earliest: datetime
     latest: datetime
+
+    def __repr__(self) -> str:
+        return f"Expected({self.time:%Y-%m-%d %T}, between {self.earliest:%T} and {self.latest:%T} {self.time:%Z})"
 
 
 @dataclass(frozen=True)
@@ -102,6 +142,9 @@ class Job:
     """A job as it stood when it was asked for. `message` has everything: plan, decisions, attempts, times, charge."""
 
     message: edge_pb2.Job
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, type={self.type!r}, status={self.status!r})"
 
     @property
     def id(self) -> str:
@@ -158,7 +201,7 @@ class Job:
     @property
     def assets(self) -> list[Asset]:
         """What it made, in order."""
-        return [_asset(to_spec_dict(found)) for found in self.callback.assets] if self.callback else []
+        return [_asset(self.id, to_spec_dict(found)) for found in self.callback.assets] if self.callback else []
 
     def to_dict(self) -> dict[str, Any]:
         """The job as the specification's JSON."""
@@ -179,6 +222,12 @@ def answer(callback: chat_pb2.ChatCallback) -> Answer:
     )
 
 
+def stored(message: edge_pb2.Asset) -> StoredAsset:
+    """The asset that a message describes."""
+    kind = enum_word("AssetType", job_pb2.AssetType.Name(message.type))
+    return StoredAsset(kind, message.key, message.url, "", {"sha256": message.sha256}, message.job_id, message)
+
+
 def estimate(found: edge_pb2.Estimate) -> Estimate:
     """The estimate that a message carries."""
     start = _expected(found.start, found.start_earliest, found.start_latest) if found.HasField("start") else None
@@ -189,6 +238,6 @@ def _expected(*times: Timestamp) -> Expected:
     return Expected(*(time.ToDatetime(UTC) for time in times))
 
 
-def _asset(plain: dict[str, Any]) -> Asset:
+def _asset(job_id: str, plain: dict[str, Any]) -> Asset:
     text = {name: plain.get(name, "") for name in ("type", "key", "url", "content")}
-    return Asset(**text, metadata=plain.get("metadata", {}))
+    return Asset(**text, metadata=plain.get("metadata", {}), job_id=job_id)

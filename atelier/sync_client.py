@@ -1,6 +1,6 @@
 """The ordinary client: the asynchronous one, driven from a background thread. Same names, same arguments."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
@@ -10,7 +10,7 @@ from atelier.background import BackgroundLoop
 from atelier.client import AsyncClient
 from atelier.events import Event
 from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions, Submittable, VideoOptions
-from atelier.results import Answer, Asset, File, Job
+from atelier.results import Answer, Asset, File, Job, StoredAsset
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 
@@ -24,6 +24,9 @@ class JobHandle:
     def __init__(self, handle: handles.JobHandle, loop: BackgroundLoop) -> None:
         self._handle, self._loop = handle, loop
         self.id = loop.run(handle.submitted()).id
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
 
     def __iter__(self) -> Iterator[Event]:
         return self._loop.iterate(aiter(self._handle))
@@ -46,6 +49,9 @@ class ChatHandle:
 
     def __init__(self, handle: handles.ChatHandle, loop: BackgroundLoop) -> None:
         self._handle, self._loop = handle, loop
+
+    def __repr__(self) -> str:
+        return repr(self._handle)
 
     def __iter__(self) -> Iterator[str]:
         return self._loop.iterate(aiter(self._handle))
@@ -147,12 +153,13 @@ class Client:
         """Your newest jobs, at most `limit`; only those in the states named, if any are."""
         return self._loop.run(self._client.jobs(limit, statuses))
 
-    def watch(self, job_id: str, after: int = 0) -> Iterator[Event]:
+    def watch(self, job_id: str, after: int = 0, on_lost: Callable[[], None] | None = None) -> Iterator[Event]:
         """Yields the events after a sequence number, past ones first, until the job has ended.
 
-        A broken connection is made again and the events go on where they stopped, without gap or double.
+        A broken connection is made again and the events go on where they stopped, without gap or double; `on_lost` is
+        called when it breaks, in another thread.
         """
-        return self._loop.iterate(self._client.watch(job_id, after))
+        return self._loop.iterate(self._client.watch(job_id, after, on_lost))
 
     def cancel(self, job_id: str) -> Job:
         """Cancels a job and returns it in its final state; one that has ended stays as it is."""
@@ -161,6 +168,17 @@ class Client:
     def download(self, asset: Asset) -> File:
         """The asset with its bytes."""
         return self._loop.run(self._client.download(asset))
+
+    def assets(self, limit: int = 20) -> list[StoredAsset]:
+        """What is stored of yours, uploads too, newest first, at most `limit`; `download` gives the bytes of one."""
+        return self._loop.run(self._client.assets(limit))
+
+    def delete_asset(self, key: str) -> None:
+        """Deletes an asset for good; its job still tells that it was made.
+
+        Raises AssetNotFound, and JobNotEnded if an open job needs it as a reference.
+        """
+        self._loop.run(self._client.delete_asset(key))
 
     def catalog(self) -> edge_pb2.GetCatalogResponse:
         """Every job type with its parameters, bounds and defaults, and the models that are connected."""

@@ -15,10 +15,12 @@ PAUSES_SECONDS = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2)
 BROKEN = (EdgeUnreachable, Draining, DatabaseUnavailable, Cancelled)
 
 
-async def follow(attach: Callable[[int], Any], after: int, address: str) -> AsyncIterator[Event]:
+async def follow(
+    attach: Callable[[int], Any], after: int, address: str, on_lost: Callable[[], None] | None = None
+) -> AsyncIterator[Event]:
     """Yields events until the job has ended, or at once if it had ended with the event `after`.
 
-    `attach(sequence)` opens a stream of what comes after it.
+    `attach(sequence)` opens a stream of what comes after it; `on_lost` is called once for each stream that breaks.
     Raises what the stream raised if it cannot be opened again for a minute.
     """
     last, failures, alive = after, 0, time.monotonic()
@@ -41,6 +43,8 @@ async def follow(attach: Callable[[int], Any], after: int, address: str) -> Asyn
         except BROKEN:
             if time.monotonic() - alive > PATIENCE_SECONDS:
                 raise
+            if on_lost and not failures:
+                on_lost()
         await asyncio.sleep(PAUSES_SECONDS[min(failures, len(PAUSES_SECONDS) - 1)])
         failures += 1
 

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from shared.errors import InvalidRequest, Violation
-from shared.validation_schemas import enum_word
+from shared.validation_schemas import enum_word, number_bounds
 
 INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -104,7 +104,7 @@ def _single(value: Any, field: FieldDescriptor, path: str) -> Any:
     if field.enum_type:
         return _enum(value, field.enum_type, path)
     if field.cpp_type in INTEGERS:
-        return _integer(value, INTEGERS[field.cpp_type], path)
+        return _integer(value, field, path)
     if field.cpp_type in FLOATS:
         return value if _is_number(value) else _refuse(path, f"must be a number, got {_kind(value)}")
     expected = bool if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL else str
@@ -121,11 +121,15 @@ def _enum(value: Any, enum: EnumDescriptor, path: str) -> str:
     return words[value]
 
 
-def _integer(value: Any, bounds: tuple[int, int], path: str) -> int:
+def _integer(value: Any, field: FieldDescriptor, path: str) -> int:
     if not _is_number(value) or value != value // 1:
         _refuse(path, f"must be a whole number, got {value if _is_number(value) else _kind(value)}")
-    if not bounds[0] <= value <= bounds[1]:
-        _refuse(path, f"must be {bounds[0]} to {bounds[1]}, got {value}")
+    least, most = INTEGERS[field.cpp_type]
+    if not least <= value <= most:
+        # What the rule allows is said, not what the kind of number could carry.
+        low, high = number_bounds(field)
+        allowed = f"{least if low is None else int(low)} to {most if high is None else int(high)}"
+        _refuse(path, f"must be {allowed}, got {value}")
     return int(value)
 
 

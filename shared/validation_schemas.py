@@ -125,6 +125,14 @@ def rules(message: Descriptor, prefix: str = "") -> Iterator[ValidationConfig]:
             yield _rule(field, path)
 
 
+def number_bounds(field: FieldDescriptor) -> tuple[float | None, float | None]:
+    """The least and the most that the rule of a single number allows; None where it has none."""
+    if field.is_repeated:
+        return None, None
+    rule = _rule(field, field.name)
+    return rule.minimum, rule.maximum
+
+
 def _rule(field: FieldDescriptor, path: str) -> ValidationConfig:
     found: validate_pb2.FieldRules = field.GetOptions().Extensions[validate_pb2.field]  # type: ignore[index]
     if field.is_repeated:

@@ -52,7 +52,7 @@ def _drawn(account: edge_pb2.GetAccountResponse) -> str:
 def _line(quota: edge_pb2.Quota) -> str:
     filled = min(BAR_WIDTH, round(BAR_WIDTH * quota.used / quota.size)) if quota.size else BAR_WIDTH
     bar = "#" * filled + "." * (BAR_WIDTH - filled)
-    write = _bytes if quota.name.endswith("_bytes") else _number
+    write = size if quota.name.endswith("_bytes") else _number
     line = f"{quota.name:<19}  {bar}  {f'{write(quota.used)} of {write(quota.size)}':<24}"
     return f"{line}  resets {_clock(quota)}" if quota.HasField("resets") else line.rstrip()
 
@@ -61,7 +61,8 @@ def _number(count: int) -> str:
     return f"{count:,}"
 
 
-def _bytes(count: int) -> str:
+def size(count: int) -> str:
+    """So many bytes, such as "1.5 MiB"."""
     power = min(max(count.bit_length() - 1, 0) // 10, len(UNITS) - 1)
     return f"{count / 1024**power:.1f} {UNITS[power]}" if power else f"{count} B"
 

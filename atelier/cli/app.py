@@ -2,7 +2,7 @@
 
 import typer
 
-from atelier.cli import account, doctor, house, keys, looking, making, policy
+from atelier.cli import account, assets, doctor, house, keys, looking, making, policy
 
 app = typer.Typer(
     name="atelier",
@@ -32,5 +32,6 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(assets.app)
 app.add_typer(keys.app)
 app.add_typer(policy.app, name="policy")

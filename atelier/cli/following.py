@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from atelier.cli.explaining import notes
 from atelier.cli.running import INTERRUPTED
 from atelier.cli.screen import Screen
 from atelier.client import AsyncClient
-from atelier.errors import EdgeUnreachable
+from atelier.errors import EdgeUnreachable, job_is_done
 from atelier.events import Ended
 from atelier.requests import SubmitOptions, Submittable
 from atelier.results import Job
@@ -32,8 +33,11 @@ class Following:
     ) -> None:
         self._make_folder()
         async with AsyncClient(edge) as client:
-            self._job_id = (await submit(client, build(), **options)).id
+            job = await submit(client, build(), **options)
+            self._job_id = job.id
             self._screen.say(f"job {self._job_id}", job_id=self._job_id)
+            for note in notes(job.message):
+                self._screen.note(note)
             await self._follow(client, after=0)
 
     async def retry(self, job_id: str, edge: str) -> None:
@@ -46,6 +50,7 @@ class Following:
 
     async def watch(self, job_id: str, after: int, edge: str) -> None:
         """Follows a job from a sequence number to its end. Raises the AtelierError that ended it."""
+        self._make_folder()
         self._job_id = job_id
         async with AsyncClient(edge) as client:
             await self._follow(client, after)
@@ -65,13 +70,16 @@ class Following:
 
     async def _follow(self, client: AsyncClient, after: int) -> None:
         try:
-            async for event in client.watch(self._job_id, after):
+            async for event in client.watch(self._job_id, after, self._lost):
                 self._screen.event(event)
                 if isinstance(event, Ended):
                     await self._finish(client, event.job)
         except EdgeUnreachable:
             self.let_go()  # the job does not need us
             raise
+
+    def _lost(self) -> None:
+        self._screen.note("connection lost, trying again; the job goes on")
 
     async def _finish(self, client: AsyncClient, job: Job) -> None:
         if job.error:
@@ -80,5 +88,6 @@ class Following:
             if self._out is None:
                 self._screen.say(asset.url or asset.content)
             else:
-                file = await client.download(asset)
-                self._screen.saved(file, file.save(self._out / f"{job.id}_{file.name}"))
+                with job_is_done(job.id):
+                    file = await client.download(asset)
+                self._screen.saved(file, file.save(self._out))

@@ -34,9 +34,10 @@ def up(
     web_listen: WebListen = LOCAL,
     json: options.Json = False,
 ) -> None:
-    """Run everything on this machine: edge, three workers, database, proxy for browsers. Ctrl-C stops it all.
+    """Run everything on this machine: edge, three workers, database, proxy for browsers.
 
-    What crashes is started again. Addresses and token are kept in ATELIER_DATA, where the other commands find them.
+    Ctrl-C or SIGTERM stops it all; what crashes is started again. Addresses and token are kept in ATELIER_DATA, where
+    the other commands find them.
 
     Example: atelier up --sdxl-model ~/models/lustify.safetensors --chat-model Qwen/Qwen2.5-7B-Instruct
     """

@@ -14,15 +14,17 @@ from shared.spec_json import to_spec_dict
 
 app = typer.Typer(name="keys", help="Make, list and revoke API keys.", no_args_is_help=True)
 
+SCOPES = (
+    "What it may do, such as jobs.write; repeat it: jobs.read, jobs.write, chat, assets.read, assets.write, account,"
+    " fleet.read, fleet.write, keys. Default: jobs, chat and assets."
+)
 User = Annotated[str, typer.Option(help="Whose. Another than yourself only if you administer keys.")]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for, 1 to 100 characters.")],
-    scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do, such as jobs.write; repeat it. Default: all daily work.")
-    ] = None,
+    scope: Annotated[list[str] | None, typer.Option(help=SCOPES)] = None,
     days: Annotated[float | None, typer.Option(help="Days until it expires. Default: 90.")] = None,
     user: User = "",
     tier: Annotated[str, typer.Option(help="The tier of its owner, if you administer keys. Default: yours.")] = "",
@@ -31,10 +33,14 @@ def create(
 ) -> None:
     """Make an API key and print its secret: it is shown this once, and stored nowhere.
 
+    Who makes pictures needs jobs.write to ask for them, jobs.read to follow them and assets.read to download them.
+
     The holder sets ATELIER_TOKEN to it, or sends it as bearer token.
 
-    Example: atelier keys create "nightly pictures" --scope jobs.write --scope jobs.read --days 30
+    Example: atelier keys create "nightly pictures" --scope jobs.write --scope jobs.read --scope assets.read --days 30
     """
+    if days is not None and not days > 0:
+        raise typer.BadParameter(f"must be more than 0 days, got {days:g}", param_hint="--days")
     shown = screen(json)
     run(_create(edge, shown, name, scope or (), days, user, tier), shown)
 
@@ -51,7 +57,9 @@ def list_(user: User = "", edge: options.Edge = "", json: options.Json = False) 
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, what its secret begins with.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="The key's id, which its secret begins with, or that secret.")
+    ],
     edge: options.Edge = "",
     json: options.Json = False,
 ) -> None:
@@ -74,14 +82,22 @@ async def _create(
 
 async def _list(edge: str, shown: Screen, user: str) -> None:
     async with AsyncClient(edge) as client:
-        for key in await client.keys(user):
-            shown.message(key, _line(key))
+        found = await client.keys(user)
+    for key in found:
+        shown.message(key, _line(key))
+    if not found:
+        shown.say("no keys; `atelier keys create NAME` makes one")
 
 
 async def _revoke(edge: str, shown: Screen, key_id: str) -> None:
     async with AsyncClient(edge) as client:
-        key = await client.revoke_key(key_id)
+        key = await client.revoke_key(_id(key_id))
     shown.message(key, _line(key))
+
+
+def _id(key: str) -> str:
+    """The id in a secret, `atl_<id>_<random>`, whose random part may hold underscores too; an id stays as it is."""
+    return "_".join(key.strip().split("_")[:2])
 
 
 def _line(key: edge_pb2.ApiKey) -> str:

@@ -8,13 +8,13 @@ import typer
 
 from atelier.cli import options
 from atelier.cli.catalogue import drawn
+from atelier.cli.explaining import explained
 from atelier.cli.following import Following
 from atelier.cli.running import run
 from atelier.cli.screen import Screen, screen
 from atelier.cli.waiting import prospect
 from atelier.client import AsyncClient
 from atelier.results import Job
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 def jobs(
@@ -50,7 +50,7 @@ def watch(
 
 
 def why(job: options.JobId, edge: options.Edge = "", json: options.Json = False) -> None:
-    """Explain a job: each default, preset, rule, conversion and routing choice that made it what it is.
+    """Explain a job: each default, preset, rule, conversion and routing choice that made it what it is; how it went.
 
     Example: atelier why sdxl_image_high_1734567890_abc123
     """
@@ -91,7 +91,7 @@ async def _jobs(edge: str, limit: int, statuses: list[str], shown: Screen) -> No
 async def _why(edge: str, job_id: str, shown: Screen) -> None:
     async with AsyncClient(edge) as client:
         job = await client.job(job_id)
-    shown.message(edge_pb2.Job(decisions=job.message.decisions), explained(job.message))
+    shown.message(job.message, explained(job.message))
 
 
 async def _cancel(edge: str, job_id: str, shown: Screen) -> None:
@@ -104,21 +104,6 @@ async def _catalog(edge: str, shown: Screen) -> None:
     async with AsyncClient(edge) as client:
         found = await client.catalog()
     shown.message(found, drawn(found))
-
-
-def explained(job: edge_pb2.Job) -> str:
-    """A job's decisions in words, one a line, those of one reason under a heading of it."""
-    lines = [f"{job.id}: {job.type}, planned with policies {job.policy_version or 'unknown'}"]
-    if job.original_prompt:
-        lines.append(f"prompt as sent: {job.original_prompt}")
-    heading = ""
-    for decision in job.decisions:
-        if decision.why != heading:
-            lines.append(f"{decision.why}:")
-        heading = decision.why
-        before = f"{getattr(decision, 'from')} -> " if getattr(decision, "from") else ""
-        lines.append(f"    {decision.field:<28} {before}{decision.to}".rstrip())
-    return "\n".join(lines)
 
 
 def _row(created: str, status: str, place: str, expected: str, job_id: str) -> str:

@@ -46,6 +46,9 @@ class Screen(Protocol):
     def say(self, text: str, **facts: Any) -> None:
         """A line for people; `facts` are what a program wants to know of it."""
 
+    def note(self, text: str) -> None:
+        """A line beside the result, for people; programs read the same in the job."""
+
     def message(self, message: Message, text: str) -> None:
         """A message of the edge, and how people read it."""
 
@@ -130,6 +133,10 @@ class People:
         if text:
             self._out.print(escape(text), soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        self._end_text()
+        self._tell(f"note: {text}")
+
     def message(self, message: Message, text: str) -> None:
         self.say(text)
 
@@ -206,6 +213,8 @@ class Programs:
     def say(self, text: str, **facts: Any) -> None:
         if facts:
             self._line(facts)
+
+    def note(self, text: str) -> None: ...
 
     def message(self, message: Message, text: str) -> None:
         print(to_spec_json(message), flush=True)

@@ -1,8 +1,9 @@
 """Whether an edge runs, and what is connected to it."""
 
 from atelier.client import AsyncClient
+from atelier.connection import NOWHERE
 from atelier.doctor.finding import Finding, State
-from atelier.errors import AtelierError, EdgeUnreachable, Unauthenticated
+from atelier.errors import AtelierError, EdgeUnreachable, PermissionDenied, Unauthenticated
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 NOT_RUNNING = "`atelier up` starts one; for one elsewhere set ATELIER_EDGE and ATELIER_TOKEN"
@@ -12,14 +13,20 @@ async def running_edge(address: str = "") -> list[Finding]:
     """Findings about the edge at this address, or where one is looked for, and about its workers."""
     try:
         async with AsyncClient(address) as client:
-            workers = await client.workers()
-            return [Finding("edge", State.OK, client.address), *(_worker(worker) for worker in workers)]
+            return [Finding("edge", State.OK, client.address), *await _workers(client)]
     except EdgeUnreachable as error:
         return [Finding("edge", State.NOTE, f"none at {error.address}", NOT_RUNNING)]
     except Unauthenticated as error:
         return [_unauthenticated(error)]
     except AtelierError as error:
         return [Finding("edge", State.WRONG, error.message, "its log says more")]
+
+
+async def _workers(client: AsyncClient) -> list[Finding]:
+    try:
+        return [_worker(worker) for worker in await client.workers()]
+    except PermissionDenied:  # the edge knows the caller, who does not operate it
+        return [Finding("workers", State.NOTE, "this token may not see them", "for that take a token of an operator")]
 
 
 def _worker(worker: edge_pb2.Worker) -> Finding:
@@ -36,6 +43,6 @@ def _worker(worker: edge_pb2.Worker) -> Finding:
 
 
 def _unauthenticated(error: Unauthenticated) -> Finding:
-    if "ATELIER_TOKEN" in error.message:
+    if error.message.startswith(NOWHERE):
         return Finding("edge", State.NOTE, error.message, NOT_RUNNING)
     return Finding("edge", State.WRONG, error.message, "set ATELIER_TOKEN to the edge's token")

@@ -63,13 +63,22 @@ class Script:
     attempts_failed: list[edge_pb2.Retry] = field(default_factory=list)
     """Attempts that fail before the one that does not."""
     bytes: bytes = PNG
+    download_refusal: AtelierError | None = None
+    """What a download is answered with, if not with the bytes."""
     hold: threading.Event | None = None
     """What the watch waits for before the last event."""
     workers: edge_pb2.ListWorkersResponse = field(default_factory=one_worker)
+    workers_refusal: AtelierError | None = None
+    """What ListWorkers answers, if not with them."""
     submitted: list[edge_pb2.SubmitJobRequest] = field(default_factory=list)
     chats: list[chat_pb2.ChatRequest] = field(default_factory=list)
     uploads: list[edge_pb2.CreateUploadRequest] = field(default_factory=list)
     watched: list[int] = field(default_factory=list)
+    accepted: edge_pb2.Job = field(default_factory=lambda: queued())
+    """What SubmitJob answers."""
+    stored: list[edge_pb2.Asset] = field(default_factory=list)
+    has_keys: bool = True
+    deleted: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     keys_asked: list[edge_pb2.CreateKeyRequest] = field(default_factory=list)
     retried: list[edge_pb2.RetryJobRequest] = field(default_factory=list)
@@ -152,7 +161,7 @@ class ScriptedEdge(
             refuse(context, error)
         self.script.submitted.append(request)
         self.script.arrived.set()
-        return edge_pb2.SubmitJobResponse(job=queued())
+        return edge_pb2.SubmitJobResponse(job=self.script.accepted)
 
     def GetJob(self, request, context):
         self._let_in(context)
@@ -224,10 +233,26 @@ class ScriptedEdge(
 
     def DownloadAsset(self, request, context) -> Iterator[edge_pb2.DownloadAssetResponse]:
         self._let_in(context)
+        if self.script.download_refusal:
+            refuse(context, self.script.download_refusal)
         if request.key != KEY:
             refuse(context, AssetNotFound(f"no asset {request.key}"))
         for start in range(0, len(self.script.bytes), 256 * 1024):
             yield edge_pb2.DownloadAssetResponse(chunk=self.script.bytes[start : start + 256 * 1024])
+
+    def ListAssets(self, request, context):
+        self._let_in(context)
+        start = int(request.page_token or 0)
+        end = start + request.page_size
+        token = str(end) if end < len(self.script.stored) else ""
+        return edge_pb2.ListAssetsResponse(assets=self.script.stored[start:end], next_page_token=token)
+
+    def DeleteAsset(self, request, context):
+        self._let_in(context)
+        if request.key != KEY:
+            refuse(context, AssetNotFound(f"no asset {request.key}"))
+        self.script.deleted.append(request.key)
+        return edge_pb2.DeleteAssetResponse()
 
     def CreateUpload(self, request, context):
         """Says that the bytes are there already: how they are sent, a real edge is needed for."""
@@ -269,7 +294,7 @@ class ScriptedEdge(
 
     def ListKeys(self, request, context):
         self._let_in(context)
-        return edge_pb2.ListKeysResponse(keys=[api_key()])
+        return edge_pb2.ListKeysResponse(keys=[api_key()] if self.script.has_keys else [])
 
     def RevokeKey(self, request, context):
         self._let_in(context)
@@ -281,6 +306,8 @@ class ScriptedEdge(
 
     def ListWorkers(self, request, context):
         self._let_in(context)
+        if self.script.workers_refusal:
+            refuse(context, self.script.workers_refusal)
         return self.script.workers
 
     def _let_in(self, context) -> None:
@@ -290,6 +317,14 @@ class ScriptedEdge(
     def _find(self, job_id: str, context) -> None:
         if job_id != JOB_ID:
             refuse(context, JobNotFound(f"no job {job_id}"))
+
+
+def stored_image() -> edge_pb2.Asset:
+    """The picture that the job made, as it is listed."""
+    image = edge_pb2.Asset(key=KEY, job_id=JOB_ID, type=job_pb2.ASSET_TYPE_IMAGE, mime_type="image/png")
+    image.bytes, image.sha256 = len(PNG), hashlib.sha256(PNG).hexdigest()
+    image.created.FromSeconds(1_734_567_890)
+    return image
 
 
 def api_key() -> edge_pb2.ApiKey:

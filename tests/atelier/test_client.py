@@ -17,7 +17,7 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
-from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge
+from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge, stored_image
 
 
 def estimate_of(seconds: int) -> edge_pb2.Estimate:
@@ -34,6 +34,18 @@ def estimate_of(seconds: int) -> edge_pb2.Estimate:
 async def client(edge: ScriptedEdge) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(edge.address, TOKEN) as client:
         yield client
+
+
+async def test_a_handle_is_printed_before_and_after_it_was_submitted(client: AsyncClient, script: Script) -> None:
+    handle = client.image("a red fox")
+    assert repr(handle) == "JobHandle(not submitted yet)"
+    await handle.submitted()
+    assert repr(handle) == f"JobHandle(id='{JOB_ID}')"
+    script.refusals = [errors.QueueFull("full")]
+    refused = client.image("a red fox")
+    with pytest.raises(errors.QueueFull):
+        await refused
+    assert repr(refused) == "JobHandle(not submitted)"
 
 
 async def test_an_image_is_submitted_followed_and_downloaded(client: AsyncClient, script: Script) -> None:
@@ -310,8 +322,28 @@ async def test_bytes_that_changed_on_the_way_are_refused(client: AsyncClient, sc
 
 async def test_a_file_is_saved_under_its_name_or_under_the_one_given(client: AsyncClient, tmp_path: Path) -> None:
     [image] = await client.image("a red fox")
-    assert image.save(tmp_path) == tmp_path / "image_0.png"
+    assert image.save(tmp_path) == tmp_path / f"{JOB_ID}_image_0.png"
     assert image.save(tmp_path / "new" / "fox.png").read_bytes() == PNG
+
+
+async def test_what_is_stored_is_listed_over_pages(client: AsyncClient, script: Script) -> None:
+    script.stored = [edge_pb2.Asset(key=f"ann/job/image_{number}.png") for number in range(150)]
+    assert [asset.name for asset in await client.assets(120)] == [f"image_{number}.png" for number in range(120)]
+    assert len(await client.assets(1000)) == 150
+
+
+async def test_what_is_listed_can_be_downloaded_saved_and_deleted(
+    client: AsyncClient, script: Script, tmp_path: Path
+) -> None:
+    script.stored = [stored_image()]
+    [listed] = await client.assets()
+    assert (listed.type, listed.size, listed.mime_type) == ("image", len(PNG), "image/png")
+    assert repr(listed) == f"StoredAsset(type='image', key='{KEY}', size={len(PNG)})"
+    assert (await client.download(listed)).save(tmp_path).name == f"{JOB_ID}_image_0.png"
+    await client.delete_asset(listed.key)
+    assert script.deleted == [KEY]
+    with pytest.raises(errors.AssetNotFound):
+        await client.delete_asset("ann/job/image_1.png")
 
 
 async def test_the_catalogue_and_the_workers_can_be_read(client: AsyncClient) -> None:

@@ -27,6 +27,25 @@ def test_what_is_given_wins_over_the_environment(data: Path, monkeypatch: pytest
     assert connection.find("here:1", "mine") == connection.Connection("here:1", "mine")
 
 
+def test_space_around_a_token_does_not_count(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_TOKEN", " other\r\n")
+    assert connection.find().token == "other"
+    monkeypatch.setenv("ATELIER_TOKEN", "\n")
+    assert connection.find().token == TOKEN
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "caf\u00e9", "two words", "nul\x00"])
+def test_what_can_be_no_token_is_refused_in_one_line_before_it_is_sent(data: Path, token: str) -> None:
+    with pytest.raises(errors.Unauthenticated, match="the token that was given has characters"):
+        connection.find(token=token)
+
+
+def test_the_variable_with_what_can_be_no_token_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_TOKEN", "caf\u00e9")
+    with pytest.raises(errors.Unauthenticated, match=r"^ATELIER_TOKEN has characters that no token has"):
+        connection.find()
+
+
 def test_without_a_token_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATELIER_DATA", str(tmp_path))
     monkeypatch.delenv("ATELIER_TOKEN", raising=False)

@@ -8,7 +8,7 @@ import pytest
 import atelier
 from atelier import errors
 from shared.errors import TABLE
-from tests.atelier.scripted_edge import ANSWER, PNG
+from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG
 
 
 def test_every_public_name_exists() -> None:
@@ -27,7 +27,7 @@ def test_the_example_runs(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     example = (atelier.__doc__ or "").partition("\n\n")[2].partition("\n`AsyncClient`")[0]
     monkeypatch.chdir(data)
     exec(textwrap.dedent(example), {})
-    assert (data / "out" / "image_0.png").read_bytes() == PNG
+    assert (data / "out" / f"{JOB_ID}_image_0.png").read_bytes() == PNG
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-2] == "out/image_0.png 0"
+    assert printed[-2] == f"out/{JOB_ID}_image_0.png 0"
     assert printed[-1] == "".join(ANSWER)

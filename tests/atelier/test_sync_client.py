@@ -8,7 +8,7 @@ import pytest
 
 import atelier
 from atelier import errors
-from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG, TOKEN, Script, ScriptedEdge
+from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge
 
 
 @pytest.fixture
@@ -29,6 +29,25 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
     assert {name: parameters(ordinary[name]) for name in methods} == {
         name: parameters(asynchronous[name]) for name in methods
     }
+
+
+def test_a_download_that_is_refused_says_that_the_job_is_done(client: atelier.Client, script: Script) -> None:
+    script.download_refusal = errors.PermissionDenied("this needs the scope assets.read")
+    with pytest.raises(errors.PermissionDenied, match=f"job {JOB_ID} is done .* the scope assets.read"):
+        client.image("a red fox").result()
+
+
+def test_what_is_printed_says_what_it_is_in_one_short_line(client: atelier.Client) -> None:
+    job, chat = client.image("a red fox"), client.chat("Why is the sky blue?", stream=True)
+    assert repr(job) == f"JobHandle(id='{JOB_ID}')"
+    ended = list(job)[-1]
+    assert repr(ended).endswith(f"job=Job(id='{JOB_ID}', type='sdxl_image_high', status='completed'))")
+    assert repr(job) == f"JobHandle(id='{JOB_ID}', status='completed')"
+    assert repr(job.result()) == f"[File(type='image', key='{KEY}', bytes={len(PNG)})]"
+    assert repr(ended.job.assets) == f"[Asset(type='image', key='{KEY}')]"  # type: ignore[attr-defined]
+    assert repr(chat) == "ChatHandle(not accepted yet)"
+    assert len(repr(chat.result())) < 200
+    assert repr(chat) == "ChatHandle(id='chat_1734567890_abc123')"
 
 
 def test_an_image_is_submitted_followed_and_downloaded(client: atelier.Client) -> None:

@@ -131,7 +131,9 @@ def test_an_unknown_word_is_refused_with_the_known_ones(word: object) -> None:
     [
         ({"steps": "25"}, "config.steps", "must be a number|must be a whole number"),
         ({"steps": 25.5}, "config.steps", "must be a whole number, got 25.5"),
-        ({"steps": -1}, "config.steps", "must be 0 to 4294967295, got -1"),
+        ({"steps": -1}, "config.steps", "must be 10 to 50, got -1"),
+        ({"seed": -1}, "config.seed", "must be 0 to 2147483647, got -1"),
+        ({"seed": 2**32}, "config.seed", "must be 0 to 2147483647, got 4294967296"),
         ({"steps": 2**32}, "config.steps", "got 4294967296"),
         ({"steps": True}, "config.steps", "got true or false"),
         ({"guidance_scale": "7"}, "config.guidance_scale", "must be a number, got text"),

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
 from atelier.cli.app import COMMANDS, app
-from atelier.cli.looking import explained
-from atelier.errors import OutOfMemory
+from atelier.cli.explaining import explained
+from atelier.errors import OutOfMemory, PermissionDenied
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
@@ -192,8 +193,8 @@ def test_an_attempt_that_failed_is_told_with_its_reason(run: Run, script: Script
 def test_a_job_is_followed_from_where_it_was_left(run: Run, data: Path) -> None:
     events = lines(run("watch", JOB_ID, "--after", "5", "--json"))
     assert [event["sequence"] for event in events if "sequence" in event] == [6, 7]
-    assert run("watch", JOB_ID, "--out", "here").exit_code == 0
-    assert (data / "here" / f"{JOB_ID}_image_0.png").exists()
+    assert run("watch", JOB_ID, "--out", "here.d").exit_code == 0
+    assert (data / "here.d" / f"{JOB_ID}_image_0.png").exists()
 
 
 def test_why_names_each_choice_under_its_reason() -> None:
@@ -212,7 +213,54 @@ def test_why_names_each_choice_under_its_reason() -> None:
         "    config.guidance_scale        7.5",
         "quality high:",
         "    prompt                       a red fox -> a red fox, sharp",
+        "status: unspecified",
     ]
+
+
+def test_why_tells_what_ran_and_how_it_went() -> None:
+    job = edge_pb2.Job(id=JOB_ID, original_prompt="a fox", status=job_pb2.JOB_STATUS_FAILED)
+    job.sdxl.prompt = "a red fox in deep snow"
+    lost = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="the worker went away")
+    memory = job_pb2.JobError(reason=job_pb2.ERROR_REASON_OUT_OF_MEMORY, message="no memory is left")
+    job.attempts.add(number=1, worker_id="sdxl_1", error=lost)
+    job.attempts.add(number=2, worker_id="sdxl_2", error=memory)
+    job.error.CopyFrom(memory)
+    job.webhook.url, job.webhook.attempts, job.webhook.last_error = "https://here.example/", 2, "HTTP 503"
+    job.webhook.state = edge_pb2.WEBHOOK_STATE_GIVEN_UP
+    assert explained(job).splitlines()[1:] == [
+        "prompt as sent: a fox",
+        "prompt as run: a red fox in deep snow",
+        "attempt 1 on sdxl_1 failed: the worker went away (worker_lost)",
+        "attempt 2 on sdxl_2 failed: no memory is left (out_of_memory)",
+        "status: failed: no memory is left (out_of_memory)",
+        "webhook: given up, sent 2 times, the last time in vain: HTTP 503, to https://here.example/",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "to", "why", "said"),
+    [
+        ("enhancement_source", "qwen_instruct", "by Qwen", "note: qwen_instruct improved the prompt: a red fox, sharp"),
+        ("enhancement_source", "none", "enhancement failed: too late", "note: enhancement failed: too late"),
+        ("prompt", "77 tokens", "the model reads 77 tokens of it", "note: prompt: the model reads 77 tokens of it"),
+        (
+            "messages",
+            "2",
+            "the oldest 3 of 5 turns were left out",
+            "note: messages: the oldest 3 of 5 turns were left out",
+        ),
+    ],
+)
+def test_what_became_of_a_job_without_a_wish_is_told_at_once_to_people(
+    run: Run, script: Script, field: str, to: str, why: str, said: str
+) -> None:
+    script.accepted.sdxl.prompt = "a red fox, sharp"
+    script.accepted.decisions.add(field="config.steps", to="25", why="default of sdxl_image_high")
+    script.accepted.decisions.add(field=field, to=to, why=why)
+    result = run("image", "a red fox")
+    assert [line for line in result.stderr.splitlines() if line.startswith("note")] == [said]
+    assert "note" not in result.stdout
+    assert run("image", "a red fox", "--json").stderr == ""
 
 
 def test_why_asks_for_the_job(run: Run, script: Script) -> None:
@@ -265,6 +313,25 @@ def test_a_job_that_failed_is_an_error_with_its_reason(run: Run, script: Script)
     assert lines(result)[-1] == {
         "error": {"reason": "out_of_memory", "message": "not enough memory; a smaller picture may fit"}
     }
+
+
+def test_a_download_that_is_refused_says_that_the_job_is_done(run: Run, script: Script) -> None:
+    script.download_refusal = PermissionDenied("this needs the scope assets.read, which your token does not cover")
+    result = run("image", "a red fox")
+    assert result.exit_code == 1
+    assert f"job {JOB_ID} is done" in result.stderr
+    assert "scope assets.read, which your token does not cover" in result.stderr
+    assert f"atelier watch {JOB_ID} --out" in result.stderr
+
+
+def test_each_connection_that_is_lost_is_told_to_people(run: Run, script: Script) -> None:
+    breaks = [(2, grpc.StatusCode.UNAVAILABLE), (4, grpc.StatusCode.UNAVAILABLE)]
+    script.breaks = [*breaks]
+    result = run("watch", JOB_ID)
+    assert result.exit_code == 0
+    assert result.stderr.count("connection lost, trying again") == 2
+    script.breaks = [*breaks]
+    assert run("watch", JOB_ID, "--json").stderr == ""
 
 
 def test_wrong_usage_is_exit_code_2(run: Run) -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from atelier import connection
 from atelier.cli.app import app
 from atelier.sync_client import Client
+from edge_service.auth.requirements import SCOPES
 from tests.atelier.scripted_edge import API_KEY, KEY_SECRET, Script
 
 pytestmark = pytest.mark.usefixtures("data")
@@ -43,6 +44,33 @@ def test_keys_are_listed_without_their_secrets() -> None:
     assert json.loads(CliRunner().invoke(app, ["keys", "list", "--json"]).stdout)["scopes"] == [
         "jobs.read", "jobs.write",
     ]  # fmt: skip
+
+
+def test_no_keys_are_said(script: Script) -> None:
+    script.has_keys = False
+    assert CliRunner().invoke(app, ["keys", "list"]).stdout.startswith("no keys")
+    assert CliRunner().invoke(app, ["keys", "list", "--json"]).stdout == ""
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "nan"])
+def test_days_that_no_key_lives_are_named(script: Script, days: str) -> None:
+    result = CliRunner().invoke(app, ["keys", "create", "nightly", "--days", days])
+    assert result.exit_code == 2
+    assert "--days" in result.stderr
+    assert f"must be more than 0 days, got {days}" in result.stderr
+    assert script.keys_asked == []
+
+
+@pytest.mark.parametrize("secret", [KEY_SECRET, f"{API_KEY}_{'x' * 20}_{'-' * 21}_", f" {KEY_SECRET}\n"])
+def test_a_key_is_revoked_by_its_whole_secret(secret: str) -> None:
+    result = CliRunner().invoke(app, ["keys", "revoke", secret])
+    assert "revoked 2024-12-19" in result.stdout
+    assert secret.strip() not in result.output
+
+
+def test_the_help_names_every_scope() -> None:
+    text = CliRunner().invoke(app, ["keys", "create", "--help"]).stdout
+    assert [scope for scope in SCOPES if scope not in text] == []
 
 
 def test_a_key_is_revoked_by_its_id() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from atelier.doctor import State, running_edge
+from atelier.errors import PermissionDenied
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
 from tests.atelier.scripted_edge import ScriptedEdge
@@ -16,6 +17,13 @@ async def test_a_running_edge_and_its_workers_are_ok(data: Path, edge: ScriptedE
         ("edge", State.OK),
         ("worker sdxl_worker_001", State.OK),
     ]
+
+
+async def test_a_token_that_may_not_see_the_workers_is_no_fault(data: Path, edge: ScriptedEdge) -> None:
+    edge.script.workers_refusal = PermissionDenied("this needs the scope fleet.read, which your token does not cover")
+    found, workers = await running_edge()
+    assert (found.state, found.seen) == (State.OK, edge.address)
+    assert (workers.state, workers.seen) == (State.NOTE, "this token may not see them")
 
 
 async def test_no_edge_is_a_note(data: Path, edge: ScriptedEdge) -> None:
@@ -30,6 +38,13 @@ async def test_no_token_is_a_note(data: Path) -> None:
     (data / "token").unlink()
     [finding] = await running_edge()
     assert finding.state is State.NOTE
+
+
+async def test_what_can_be_no_token_is_wrong(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_TOKEN", "two lines")
+    [finding] = await running_edge()
+    assert finding.state is State.WRONG
+    assert "ATELIER_TOKEN" in finding.seen
 
 
 async def test_a_wrong_token_is_wrong(data: Path) -> None:

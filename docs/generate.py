@@ -8,6 +8,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 DOCS = Path(__file__).parent
@@ -31,6 +32,25 @@ SERVICES: dict[str, type[ServiceConfig]] = {
     "wan_service": WanConfig,
     "chat_service": ChatConfig,
 }
+# Variable without its prefix -> its default, what it is, and which commands read it.
+TOOL = {
+    "EDGE": (
+        "127.0.0.1:50051",
+        "The edge to call, host:port or https://host:port. Before the default comes what `atelier up` left in the data"
+        " folder.",
+        "every command that calls an edge, `Client`",
+    ),
+    "EDGE_CA": (
+        "", "Authorities that an https edge's certificate may come from, a PEM file. Default: the usual ones.",
+        "the same",
+    ),
+    "TOKEN": ("", "Proof of who calls: token, API key or JWT. Default: the token of the data folder.", "the same"),
+    "DATA": ("~/.local/share/atelier", "Folder of addresses, token, embedded database and demo.log.", "all"),
+    "CACHE": ("~/.cache/atelier", "Folder of the small models.", "`up`, `demo`, `models`, `doctor`"),
+    "ASSETS": ("", "Asset store, as for the edge. Default: user-library in the data folder.", "`up`, `demo`"),
+    "DATABASE_URL": ("", "PostgreSQL, as for the edge. Default: embedded.", "`up`, `demo`, `doctor`"),
+    "POLICIES": ("", "Folder of policies, as for the edge. Default: built-in.", "`up`, `demo`, `policy`"),
+}  # fmt: skip
 # Numbers of descriptor.proto, of which the paths in source code info are made.
 MESSAGE, ENUM, SERVICE, METHOD, VALUE = 4, 5, 6, 2, 2
 
@@ -44,6 +64,18 @@ def environment() -> Iterator[str]:
             default = "" if field.default_factory or field.is_required() else str(field.default)
             required = "**required**" if field.is_required() else f"`{default}`" if default != "" else ""
             yield f"| `{PREFIX}{name.upper()}` | {required} | {_cell(field.description or '')} |"
+
+
+def tool_environment() -> Iterator[str]:
+    """What `atelier` and the Python client read themselves; a test fails for a variable that is not here."""
+    yield "\n### `atelier` and the Python client\n"
+    yield "These are no options. `atelier up` and `atelier demo` hand the services every variable of the tables above"
+    yield "but those they set themselves: addresses, workers, model, drain time, log format, and what proves edge and"
+    yield "workers to each other.\n"
+    yield "| variable | default | what | read by |"
+    yield "|---|---|---|---|"
+    for name, (default, text, readers) in TOOL.items():
+        yield f"| `{PREFIX}{name}` | {f'`{default}`' if default else ''} | {_cell(text)} | {readers} |"
 
 
 def rpcs(files: list[FileDescriptorProto]) -> Iterator[str]:
@@ -104,13 +136,14 @@ def reference() -> str:
     """The whole page."""
     files = contracts()
     sections = {
-        "Environment variables": environment(),
+        "Environment variables": chain(environment(), tool_environment()),
         "RPCs": rpcs(files),
         "Error reasons": reasons(files),
         "Metrics": metrics(),
     }
     intro = {
-        "Environment variables": "Every variable is also an option: `ATELIER_LOG_LEVEL` is `--log-level`, which wins.",
+        "Environment variables": "Every variable of a service is also an option: `ATELIER_LOG_LEVEL` is `--log-level`,"
+        " which wins.",
         "RPCs": "Messages and their rules stand in `protos/`, with a comment on everything.",
         "Error reasons": "The `reason` of `google.rpc.ErrorInfo`, domain `atelier`, in every status that is not OK;"
         " `google.rpc.BadRequest` names fields, `google.rpc.RetryInfo` says when to come back.",

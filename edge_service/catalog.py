@@ -9,15 +9,21 @@ from typing import Any, cast
 from google.protobuf.descriptor import Descriptor
 
 from edge_service.fleet import Fleet
+from edge_service.intake.capabilities import able, able_choices
 from edge_service.intake.job_types import JOB_CLASSES, JobType, job_types
 from edge_service.intake.partial_jobs import EDGE_SETS
 from edge_service.intake.presets.choices import Choices, Words, choices
 from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.validation_schemas import ValidationConfig, rules
+from shared.worker_configs import CommonSizes
 
 # Said by the choice of the job type itself.
 NOT_ASKED = {"type"}
+SIZES = {"config.resolution", "config.width", "config.height"}
+# What holds where the request says nothing, whatever the job type has: without a content mode all is safe for work.
+HELD = {"sfw_mode": True}
 
 
 def catalog(
@@ -32,10 +38,13 @@ def catalog(
     may choose; `contexts` are those of chat, each with its description.
     """
     available = {worker.worker_type for worker in fleet.connected() if worker.status and worker.status.accepting}
-    table = choices()
+    table, models = choices(), fleet.models()
     return edge_pb2.GetCatalogResponse(
-        job_types=[_entry(name, entry, available, permitted(name)) for name, entry in job_types().items()],
-        models=[model for found in fleet.models().values() for model in found],
+        job_types=[
+            _entry(name, entry, entry.worker_type in available, permitted(name), models.get(entry.worker_type, []))
+            for name, entry in job_types().items()
+        ],
+        models=[model for found in models.values() for model in found],
         presets=list(_presets(table)),
         aspect_ratios=list(_aspect_ratios(table)),
         qualities=_words(table.qualities),
@@ -46,13 +55,16 @@ def catalog(
     )
 
 
-def _entry(name: str, job_type: JobType, available: set[str], permitted: bool) -> edge_pb2.JobTypeEntry:
-    defaults = dict(_leaves(job_type.values, ""))
+def _entry(
+    name: str, job_type: JobType, available: bool, permitted: bool, models: Sequence[worker_pb2.Model]
+) -> edge_pb2.JobTypeEntry:
+    defaults = dict(_leaves(job_type.values, "")) | HELD
+    parameters = [_parameter(rule, defaults, models) for rule in _asked(job_type.worker_type)]
     return edge_pb2.JobTypeEntry(
         name=name,
         worker_type=job_type.worker_type,
-        available=job_type.worker_type in available,
-        parameters=[_parameter(rule, defaults) for rule in _asked(job_type.worker_type)],
+        available=available,
+        parameters=parameters,
         credits=job_type.credits,
         permitted=permitted,
         enhanced=job_type.enhanced,
@@ -66,12 +78,26 @@ def _asked(worker_type: str) -> list[ValidationConfig]:
     return [rule for rule in known if rule.field.partition(".")[0] not in (*EDGE_SETS, *NOT_ASKED)]
 
 
-def _parameter(rule: ValidationConfig, defaults: dict[str, Any]) -> edge_pb2.Parameter:
+def _parameter(
+    rule: ValidationConfig, defaults: dict[str, Any], models: Sequence[worker_pb2.Model]
+) -> edge_pb2.Parameter:
     default = json.dumps(defaults[rule.field]) if rule.field in defaults else ""
-    return edge_pb2.Parameter(
+    parameter = edge_pb2.Parameter(
         field=rule.field, type=rule.type, default=default, minimum=rule.minimum, maximum=rule.maximum,
-        choices=rule.choices, pattern=rule.pattern,
+        choices=able_choices(rule.field, rule.choices, models), pattern=rule.pattern,
+        available=able(rule.field, models),
     )  # fmt: skip
+    if rule.field in SIZES:
+        _narrow(parameter, CommonSizes.of(models))
+    return parameter
+
+
+def _narrow(parameter: edge_pb2.Parameter, sizes: CommonSizes) -> None:
+    """Tells the bounds of the connected models, which a request meets after those of the protos."""
+    parameter.multiple_of, parameter.min_side = sizes.size_multiple, sizes.min_side
+    parameter.max_pixels = sizes.max_pixels
+    if parameter.type == "uint32":
+        parameter.minimum, parameter.maximum = sizes.sides(int(parameter.minimum), int(parameter.maximum))
 
 
 def _presets(table: Choices) -> Iterator[edge_pb2.PresetEntry]:

@@ -2,6 +2,8 @@
 against what the worker said, not against a copy.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
@@ -47,6 +49,33 @@ class Sizes(Protocol):
     def min_side(self) -> int: ...
     @property
     def max_pixels(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class CommonSizes:
+    """What every size must keep to that one of several models takes; 0 where one of them has no such bound."""
+
+    size_multiple: int
+    min_side: int
+    max_pixels: int
+
+    @classmethod
+    def of(cls, models: Sequence[Sizes]) -> "CommonSizes":
+        """The bounds that these models share. Without models there are none."""
+        multiple = math.gcd(*(model.size_multiple for model in models))
+        is_bounded = models and all(model.max_pixels for model in models)
+        return cls(
+            0 if any(model.size_multiple == 0 for model in models) else multiple,
+            min((model.min_side for model in models), default=0),
+            max(model.max_pixels for model in models) if is_bounded else 0,
+        )
+
+    def sides(self, least: int, most: int) -> tuple[int, int]:
+        """`least` and `most` of a side, narrowed to what any size within these bounds can have."""
+        multiple = self.size_multiple or 1
+        least = -(-max(least, self.min_side) // multiple) * multiple
+        most = min(most, self.max_pixels // least) if self.max_pixels else most
+        return least, most // multiple * multiple
 
 
 def size_problem(width: int, height: int, sizes: Sizes) -> str | None:

@@ -219,6 +219,28 @@ async def test_a_page_is_told_that_the_edge_is_down_and_finds_it_again(tmp_path:
 def test_no_stream_is_cut_between_two_heartbeats() -> None:
     resources = yaml.safe_load(envoy.SOURCE.read_text())["static_resources"]
     manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    [route] = [route["route"] for route in manager["route_config"]["virtual_hosts"][0]["routes"] if "route" in route]
-    assert route["timeout"] == "0s"
-    assert float(manager["stream_idle_timeout"].removesuffix("s")) > 2 * HEARTBEAT_SECONDS
+    routes = [route["route"] for route in manager["route_config"]["virtual_hosts"][0]["routes"] if "route" in route]
+    assert routes
+    for route in routes:
+        assert route["timeout"] == "0s"
+        idle = route.get("idle_timeout", manager["stream_idle_timeout"])
+        assert float(idle.removesuffix("s")) > 2 * HEARTBEAT_SECONDS
+
+
+@both_kinds
+async def test_a_call_without_a_message_is_refused_at_once(page: Pages, text: bool) -> None:
+    answer = await asyncio.to_thread(page(text=text).post, GET_CATALOG, b"")
+    assert answer.code == grpc.StatusCode.INTERNAL.value[0]
+    assert answer.message == "the call has no message"
+    assert answer.response.headers["access-control-allow-origin"] == "*"
+
+
+async def test_a_call_whose_message_is_cut_off_ends_when_nothing_more_happens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = tmp_path / "hasty.yaml"
+    hasty.write_text(envoy.SOURCE.read_text().replace("idle_timeout: 90s", "idle_timeout: 0.5s"))
+    monkeypatch.setattr(envoy, "SOURCE", hasty)
+    async with running_edge(tmp_path / "edge") as edge, running_envoy(edge.address, tmp_path) as address:
+        answer = await asyncio.to_thread(Page(address, token=TOKEN).post, GET_CATALOG, b"\0\0\0\0\5abc")
+        assert answer.code == grpc.StatusCode.UNAVAILABLE.value[0]

@@ -92,6 +92,21 @@ def _table(rows: Rows) -> Table:
 
 
 def _allowed(parameter: edge_pb2.Parameter) -> str:
+    is_useless = parameter.HasField("available") and not parameter.available
+    facts = [_values(parameter), *_sizes(parameter), "no connected model can use it" if is_useless else ""]
+    return ", ".join(filter(None, facts))
+
+
+def _sizes(parameter: edge_pb2.Parameter) -> Iterator[str]:
+    if parameter.min_side and parameter.type == "string":  # a number says it by its bounds
+        yield f"sides at least {parameter.min_side}"
+    if parameter.multiple_of:
+        yield f"multiples of {parameter.multiple_of}"
+    if parameter.max_pixels:
+        yield f"width x height at most {parameter.max_pixels} pixels"
+
+
+def _values(parameter: edge_pb2.Parameter) -> str:
     if parameter.choices:
         return " ".join(parameter.choices)
     if parameter.type == "bool":

@@ -11,7 +11,8 @@ from atelier.cli import options
 from atelier.launcher.programs import found_here
 
 app = typer.Typer(
-    help="Check, show and compare policies: the YAML files of tiers, job types, presets and costs.",
+    help="Check, show and compare policies: the YAML files of tiers, job types, presets, costs, content rules, contexts"
+    " of chat and enhancement.",
     no_args_is_help=True,
 )
 Which = "A folder of policies, or built-in for those that Atelier brings."

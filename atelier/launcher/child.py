@@ -23,7 +23,7 @@ LONGEST_LINE = 1024 * 1024
 
 
 class StartFailed(Exception):
-    """Something could not be started; the message is the one line that says why."""
+    """Something could not be started; the message says why: one line, or one for each mistake."""
 
 
 @dataclass(frozen=True)

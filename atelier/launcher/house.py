@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from atelier import envoy, small_models
 from atelier.client import AsyncClient
 from atelier.connection import addresses_file, running_addresses
-from atelier.launcher import database, programs, readiness
+from atelier.launcher import database, ports, programs, readiness
 from atelier.launcher.child import POLL_SECONDS, Child, Program, Report, StartFailed
 from atelier.launcher.programs import DRAIN_SECONDS, WORKERS, Plan
 
@@ -42,6 +42,7 @@ class House:
     async def start(self) -> None:
         """Starts everything and returns when a job of every kind would be taken. Raises StartFailed."""
         self._take_lock()
+        await self._check_policies()
         models = await self._models()
         self._failed = asyncio.get_running_loop().create_future()
         opening = asyncio.create_task(self._open(models))
@@ -55,9 +56,10 @@ class House:
     async def _open(self, models: dict[str, str]) -> None:
         workers = [await self._start(programs.worker(name, self._plan, models[name])) for name in WORKERS]
         await asyncio.gather(*(worker.bound() for worker in workers))
-        edge = await self._start(programs.edge(self._plan, [worker.addresses["grpc"] for worker in workers]))
+        last = ports.remembered(self._run)
+        edge = await self._start(programs.edge(self._plan, [worker.addresses["grpc"] for worker in workers], last))
         await edge.bound()
-        self._web = await self._open_to_browsers(edge.addresses["grpc"])
+        self._web = await self._open_to_browsers(edge.addresses["grpc"], last.get("grpc_web"))
         await asyncio.gather(*(readiness.serving(child.addresses["grpc"]) for child in [*workers, edge]))
         async with self.client() as client:
             await readiness.accepting(client, len(workers))
@@ -100,9 +102,9 @@ class House:
             said = child.last_line or "it said nothing"
             self._failed.set_exception(StartFailed(f"{child.name} did not start: {said}"))
 
-    async def _open_to_browsers(self, edge: str) -> str:
+    async def _open_to_browsers(self, edge: str, last: str | None) -> str:
         try:
-            command = envoy.command(edge, self._plan.web_listen, self._run)
+            command = envoy.command(edge, ports.again(self._plan.web_listen, last), self._run)
         except ValueError as error:
             raise StartFailed(f"the proxy cannot start: {error}") from None
         await self._start(Program("envoy", tuple(command)))
@@ -126,11 +128,21 @@ class House:
         if small:
             # In a process of its own: making one loads torch, whose memory the launcher would keep for ever.
             maker = Program("models", (sys.executable, "-m", "atelier.small_models", *small), programs.found_here())
-            await self._finish(maker)
+            await self._finish(maker, self._report)
         return {name: str(path) for name, path in small_models.ensure(small).items()} | self._plan.models
 
-    async def _finish(self, program: Program) -> None:
-        child = self.children[program.name] = Child(program, self._run, self._report)
+    async def _check_policies(self) -> None:
+        """Says every mistake before anything runs that would have to be stopped for it."""
+        if not os.environ.get("ATELIER_POLICIES"):
+            return  # those that Atelier brings are good, and asking takes a second
+        said: list[str] = []
+        try:
+            await self._finish(programs.policy_check(), lambda _, line: said.append(line))
+        except StartFailed:
+            raise StartFailed("\n".join(said)) from None
+
+    async def _finish(self, program: Program, report: Report) -> None:
+        child = self.children[program.name] = Child(program, self._run, report)
         await child.start()
         if await child.ended():
             raise StartFailed(child.last_line)
@@ -141,6 +153,7 @@ class House:
         scratch = path.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(self.addresses, indent=2) + "\n")
         scratch.replace(path)
+        ports.remember(self._run, self.addresses)
 
 
 @contextlib.asynccontextmanager

@@ -3,11 +3,14 @@
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import atelier
 from atelier.launcher.child import Port, Program
+from atelier.launcher.ports import again
 
 WORKERS = ("sdxl", "wan", "chat")
 GRPC = Port("ATELIER_LISTEN", "ATELIER_ADDRESS_FILE")
@@ -38,11 +41,17 @@ def worker(name: str, plan: Plan, model: str) -> Program:
     return Program(name, (sys.executable, "-m", f"{name}_service"), environment, {"grpc": GRPC})
 
 
-def edge(plan: Plan, workers: list[str]) -> Program:
-    """The edge, told where the workers are."""
+def edge(plan: Plan, workers: list[str], last: Mapping[str, str] = MappingProxyType({})) -> Program:
+    """The edge, told where the workers are. It gets the ports of `last`, what listened where, if they are free."""
     environment = {**_shared(plan), "ATELIER_DATA": str(plan.data), "ATELIER_WORKERS": ",".join(workers)}
-    grpc = Port(GRPC.listen, GRPC.file, plan.listen)
-    return Program("edge", (sys.executable, "-m", "edge_service"), environment, {"grpc": grpc, "http": HTTP})
+    grpc = Port(GRPC.listen, GRPC.file, again(plan.listen, last.get("edge")))
+    http = Port(HTTP.listen, HTTP.file, again(HTTP.address, last.get("http")))
+    return Program("edge", (sys.executable, "-m", "edge_service"), environment, {"grpc": grpc, "http": http})
+
+
+def policy_check() -> Program:
+    """Says every mistake of the policies that the edge would read, and ends with a code if there is one."""
+    return Program("policies", (sys.executable, "-m", "edge_service.policy", "check"), found_here())
 
 
 def _shared(plan: Plan) -> dict[str, str]:

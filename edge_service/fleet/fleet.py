@@ -69,6 +69,11 @@ class Fleet:
         fit = (worker for worker in self.candidates(worker_type) if set(needs) <= set(worker.offers()))
         return next(fit, None)
 
+    def has(self, worker_type: str, needs: Collection[str] = ()) -> bool:
+        """Whether a worker of this type, busy or not, takes work and offers what a job needs."""
+        fit = (worker for worker in self.connected() if worker.worker_type == worker_type and worker.accepting)
+        return any(set(needs) <= set(worker.offers()) for worker in fit)
+
     def offers(self, worker: Worker) -> list[str]:
         """What jobs may need of a worker: names and capabilities of its loaded models."""
         return worker.offers()

@@ -188,7 +188,8 @@ class Worker:
             ended = await self._watched(notify)
             self._tell_refusal(ended)
             if self.status is not None:
-                log.warning("worker lost", extra={"address": self.address, "why": type(ended).__name__})
+                level = logging.INFO if isinstance(ended, Draining) else logging.WARNING  # to stop is no fault
+                log.log(level, "worker lost", extra={"address": self.address, "why": type(ended).__name__})
                 self.failed(ended)
                 delay = RECONNECT_SECONDS[0]
             self.status = None

@@ -11,6 +11,17 @@ from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.validation_schemas import enum_word
 from shared.worker_configs import size_problem
 
+# Fields that take an optional ability, each with what the names of such abilities begin with.
+FIELDS = {
+    **dict.fromkeys(("compel_enabled", "compel_weights"), "compel"),
+    **dict.fromkeys(("config.image", "config.first_frame", "config.last_frame"), "reference_"),
+    **dict.fromkeys(("metadata.reference_image_url", "metadata.reference_type"), "reference_"),
+    **dict.fromkeys(("metadata.start_reference_url", "metadata.end_reference_url"), "reference_"),
+    "metadata.reference_strength": "reference_",
+}
+# Fields whose every choice but "none" is an ability of its own, "reference_" and the choice.
+CHOICES = ("metadata.reference_type", "config.reference_mode")
+
 
 def check_capabilities(job: WorkerJob, models: Sequence[worker_pb2.Model]) -> None:
     """Raises InvalidRequest for a size, or CapabilityMissing for an ability, that none of `models` has.
@@ -32,6 +43,20 @@ def needs(job: WorkerJob) -> list[str]:
     if isinstance(job, chat_pb2.ChatRequest):
         return [enum_word("ChatModel", chat_pb2.ChatModel.Name(job.model))]
     return sorted({ability for ability, _ in _abilities(job)})
+
+
+def able(field: str, models: Sequence[worker_pb2.Model]) -> bool:
+    """Whether one of `models` can use a field: True for one that takes no optional ability."""
+    wanted = FIELDS.get(field)
+    return wanted is None or any(word.startswith(wanted) for model in models for word in model.capabilities)
+
+
+def able_choices(field: str, choices: Sequence[str], models: Sequence[worker_pb2.Model]) -> list[str]:
+    """Those of the choices of a field that one of `models` can use; all of them if it takes no optional ability."""
+    if field not in CHOICES:
+        return list(choices)
+    abilities = {word for model in models for word in model.capabilities}
+    return [choice for choice in choices if choice == "none" or f"reference_{choice}" in abilities]
 
 
 def _abilities(job: WorkerJob) -> list[tuple[str, str]]:

@@ -34,6 +34,8 @@ class ChatServicer(edge_pb2_grpc.ChatServiceServicer):
         plan = await self._intake.turn(request, principal())
         worker = self._fleet.choose(plan.worker_type, plan.needs)
         if worker is None or (place := seat(worker)) is None:
+            if not self._fleet.has(plan.worker_type, plan.needs):
+                raise errors.NoWorker(f"no chat worker with {', '.join(plan.needs)} is connected")
             raise errors.NoWorker("no chat worker has a free slot now; try again soon")
         submission = submission_of(plan, self._costs, "", request)
         turns = tiers().turns(principal().tier)

@@ -160,12 +160,22 @@ def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, reposi
 
 def test_a_signal_that_comes_twice_stops_everything_once(up: Up, tmp_path: Path) -> None:
     # As `make` does with a SIGTERM that its whole group has had.
-    up.hears(START_SECONDS, ready="")
+    first = up.hears(START_SECONDS, ready="")["ready"]
     for _ in range(2):
         os.killpg(up.process.pid, signal.SIGTERM)
         time.sleep(0.2)
     assert up.process.wait(STOP_SECONDS) == 0
     assert are_gone(tmp_path, 2)
+
+    # Opened anew, the house is where clients that wait and URLs look for it.
+    again = Up(up.repository, tmp_path)
+    try:
+        found = again.hears(START_SECONDS, ready="")["ready"]
+        assert [found[name] for name in ("edge", "http", "grpc_web")] == [
+            first[name] for name in ("edge", "http", "grpc_web")
+        ]
+    finally:
+        again.stop(signal.SIGTERM)
 
 
 def test_nothing_outlives_a_launcher_that_was_killed(up: Up, tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ CLASSES: dict[str, type[Message]] = {
 }
 
 
+BLANKS = [" ", " " * 1000, "\t\r\n", "\u00a0", "\u3000\u2003", "\u200b", "\ufeff"]
+
+
 def valid(name: str) -> Message:
     plain = json.loads((EXAMPLES / f"{name}.json").read_text())
     if name in SAMPLING:
@@ -136,11 +139,11 @@ def test_a_bound_holds_on_both_sides(name: str, field: str, side: str, value: An
          ["", "1024", "1024X1024", "x", "axb", "64x64\n", " 64x64", "63x64", "64x63", "4097x64", "64x4097", "0x0",
           "99999x64", "99999x99999", "064x64", "64x064", "64x64x64", f"64x{'9' * 30}"]),
         ("sdxl_job", "config.seed", [0, 2147483647], [2147483648, 4294967295]),
-        ("sdxl_job", "prompt", ["x", "x" * 1000, "界" * 1000], ["", "x" * 1001]),
+        ("sdxl_job", "prompt", ["x", "x" * 1000, "界" * 1000, " x ", "\n.", "\U0001f98a"], ["", "x" * 1001, *BLANKS]),
         ("sdxl_job", "metadata.reference_strength", [0.0, 1.0], [-0.001, 1.001, math.nan]),
         ("wan_job", "config.frames", [1, 83], [0, 84]),
         ("wan_job", "config.fps", [8, 24], [0, 7, 25]),
-        ("wan_job", "prompt", ["x", "x" * 1000], ["", "x" * 1001]),
+        ("wan_job", "prompt", ["x", "x" * 1000, " x "], ["", "x" * 1001, *BLANKS]),
         ("wan_job", "metadata.reference_strength", [0.0, 1.0], [-0.001, 1.001, math.inf]),
         ("chat_request", "max_tokens", [100, 2048], [0, 99, 2049]),
         ("chat_request", "temperature", [0.0, 2.0], [-0.001, 2.001, math.nan, -math.inf]),

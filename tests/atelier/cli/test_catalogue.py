@@ -43,6 +43,16 @@ def test_no_name_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"type": "double", "minimum": 0.1}, "at least 0.1"),
         ({"type": "bool"}, "true false"),
         ({"type": "uint32", "choices": ["1", "3", "6"]}, "1 3 6"),
+        (
+            {"type": "uint32", "minimum": 64, "maximum": 992, "min_side": 64, "max_pixels": 9216},
+            "64 to 992, width x height at most 9216 pixels",
+        ),
+        (
+            {"type": "string", "maximum": 9, "min_side": 64, "multiple_of": 8},
+            "at most 9 characters, sides at least 64, multiples of 8",
+        ),
+        ({"type": "bool", "available": False}, "true false, no connected model can use it"),
+        ({"type": "bool", "available": True}, "true false"),
         ({"type": "string", "maximum": 9, "pattern": "^[0-9]+$"}, 'at most 9 characters, like "^[0-9]+$"'),
     ],
 )

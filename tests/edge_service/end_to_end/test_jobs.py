@@ -199,6 +199,7 @@ async def test_a_chat_turn_without_a_worker_is_told_at_once(start_edge: StartEdg
             pass
     assert failure.value.code() == grpc.StatusCode.UNAVAILABLE
     assert type(from_rpc_error(failure.value)).__name__ == "NoWorker"
+    assert failure.value.details() == "no chat worker with qwen_instruct is connected"
 
 
 async def test_a_caller_who_leaves_a_chat_stops_the_engine(ann: Calls, engine: SteeredEngine):

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from edge_service.fleet import Fleet, Worker
 from edge_service.fleet import worker as worker_room
-from shared.errors import EngineFailed, WorkerLost
+from shared.errors import Draining, EngineFailed, WorkerLost
 from shared.pb.atelier.worker.v1 import worker_pb2
 from tests.edge_service.fleet.frozen import process
 from tests.edge_service.fleet.workers import known, serving, status, until
@@ -53,6 +53,31 @@ def test_a_slot_that_was_just_given_away_is_not_free_though_the_status_says_so()
     assert worker.free == 1
     with worker.occupied():
         assert worker.free == 0
+
+
+def test_a_fleet_has_what_a_busy_worker_offers_but_not_what_a_draining_one_does():
+    assert of(known(slots=1, free=0)).has("sdxl", ["model", "compel"])
+    assert not of(known()).has("sdxl", ["reference_style"])
+    assert not of(known()).has("chat", ["model"])
+    assert not of(known(accepting=False)).has("sdxl", ["model"])
+
+
+@pytest.mark.parametrize(
+    ("why", "level"), [(Draining("it stops"), "INFO"), (WorkerLost("it is gone"), "WARNING")], ids=["stops", "dies"]
+)
+async def test_a_worker_that_stops_is_nothing_to_warn_of(why, level, caplog, monkeypatch):
+    worker = known()
+
+    async def watched(notify):
+        return why
+
+    monkeypatch.setattr(worker, "_watched", watched)
+    caplog.set_level("INFO", "edge_service")
+    following_it = asyncio.create_task(worker.follow(lambda: None))
+    await until(lambda: worker.status is None)
+    following_it.cancel()
+    [record] = [record for record in caplog.records if record.message == "worker lost"]
+    assert record.levelname == level
 
 
 def test_a_job_is_not_counted_twice_when_the_status_knows_it_too():

@@ -673,7 +673,7 @@ class JobTypeEntry(_message.Message):
     def __init__(self, name: _Optional[str] = ..., worker_type: _Optional[str] = ..., available: _Optional[bool] = ..., parameters: _Optional[_Iterable[_Union[Parameter, _Mapping]]] = ..., credits: _Optional[int] = ..., permitted: _Optional[bool] = ..., enhanced: _Optional[bool] = ...) -> None: ...
 
 class Parameter(_message.Message):
-    __slots__ = ("field", "type", "default", "minimum", "maximum", "choices", "pattern")
+    __slots__ = ("field", "type", "default", "minimum", "maximum", "choices", "pattern", "available", "multiple_of", "min_side", "max_pixels")
     FIELD_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
@@ -681,6 +681,10 @@ class Parameter(_message.Message):
     MAXIMUM_FIELD_NUMBER: _ClassVar[int]
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     PATTERN_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    MULTIPLE_OF_FIELD_NUMBER: _ClassVar[int]
+    MIN_SIDE_FIELD_NUMBER: _ClassVar[int]
+    MAX_PIXELS_FIELD_NUMBER: _ClassVar[int]
     field: str
     type: str
     default: str
@@ -688,7 +692,11 @@ class Parameter(_message.Message):
     maximum: float
     choices: _containers.RepeatedScalarFieldContainer[str]
     pattern: str
-    def __init__(self, field: _Optional[str] = ..., type: _Optional[str] = ..., default: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., choices: _Optional[_Iterable[str]] = ..., pattern: _Optional[str] = ...) -> None: ...
+    available: bool
+    multiple_of: int
+    min_side: int
+    max_pixels: int
+    def __init__(self, field: _Optional[str] = ..., type: _Optional[str] = ..., default: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., choices: _Optional[_Iterable[str]] = ..., pattern: _Optional[str] = ..., available: _Optional[bool] = ..., multiple_of: _Optional[int] = ..., min_side: _Optional[int] = ..., max_pixels: _Optional[int] = ...) -> None: ...
 
 class Worker(_message.Message):
     __slots__ = ("address", "description", "status", "in_flight", "failures", "ejected_until", "speed")

@@ -99,7 +99,8 @@ def _errors(house: House) -> Counter[str]:
             if line["level"] == "error":
                 trace = line.get("traceback", "").strip().splitlines()
                 where = [frame.strip() for frame in trace if frame.startswith("  File")][-1:]
-                found[f"{log.stem}: {line['message']}: {' '.join(where + trace[-1:])[-200:]}"] += 1
+                stood = " | ".join(line.get("tasks", []))  # of a process that could not end
+                found[f"{log.stem}: {line['message']}: {' '.join(where + trace[-1:])[-200:]}{stood}"] += 1
     return +found
 
 

@@ -101,6 +101,8 @@ class Forecasts:
         self._asked.update(job_ids)
         if self._next is None:
             self._next = asyncio.create_task(self._answer())
+            # All who asked may have gone away by the time it fails.
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         # One of those who share it may go away without taking the answer from the others.
         found = await asyncio.shield(self._next)
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}

@@ -34,6 +34,8 @@ FOREVER = 1e6
 MOMENT_SECONDS = 0.1
 # Time for calls that are handed back to stop what they were doing: a step of the engine, a file half written.
 HAND_BACK_SECONDS = 8.0
+# How long after that a call may still not have ended, before it counts as lost.
+LOST_CALL_SECONDS = 2.0
 # Time for freeing everything after that. A process that still has not ended then never will.
 CLOSE_SECONDS = 30.0
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -107,7 +109,11 @@ class Server:
         await self._health.enter_graceful_shutdown()
         await self._drained()
         self._interceptor.calls.hand_back()
-        await self._server.stop(HAND_BACK_SECONDS)
+        # Not awaited for ever: gRPC at times loses the end of a call that was cancelled, and waits for it until killed.
+        stopped = asyncio.ensure_future(self._server.stop(HAND_BACK_SECONDS))
+        if not (await asyncio.wait({stopped}, timeout=HAND_BACK_SECONDS + LOST_CALL_SECONDS))[0]:
+            log.warning("a call did not end")
+            stopped.cancel()
         await self._service.close()
 
     def hurry(self) -> None:

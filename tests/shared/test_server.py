@@ -14,6 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from shared import server as server_module
 from shared.config import ServiceConfig
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import Server, write_address
@@ -178,6 +179,43 @@ def test_a_signal_ends_the_process_cleanly(repository: Path, config: ServiceConf
         child.send_signal(number)
         assert child.wait(10) == 0
         assert lines_of(child) == []
+
+
+async def test_a_call_whose_end_is_lost_keeps_no_service_from_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HAND_BACK_SECONDS", 0.1)
+    monkeypatch.setattr(server_module, "LOST_CALL_SECONDS", 0.1)
+    service = Closing()
+    server = Server(service, ServiceConfig(assets=tmp_path.as_uri(), drain_seconds=0))
+    await server.start()
+    stop = server._server.stop
+
+    async def never(grace: float | None) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(server._server, "stop", never)
+    async with asyncio.timeout(10):
+        await server.stop()
+    assert service.closed
+    await stop(None)
+
+
+class Closing:
+    """A service that serves nothing and says whether it was closed."""
+
+    names: tuple[str, ...] = ()
+    guard = None
+    closed = False
+
+    def register(self, server: grpc.aio.Server) -> None: ...
+
+    async def load(self) -> None: ...
+
+    def drain(self) -> None: ...
+
+    async def close(self) -> None:
+        self.closed = True
 
 
 HANGS = """

@@ -53,6 +53,11 @@ class BareWorker(worker_pb2_grpc.WorkerServiceServicer):
         return worker_pb2.DescribeResponse(worker=worker_pb2.WorkerDescription(worker_id="bench"))
 
 
+def _no_tokens(model: str, texts: Any) -> list[Any]:
+    """Nobody asks."""
+    return []
+
+
 class Worker:
     """A worker without an engine: everything around the call is real."""
 
@@ -60,7 +65,7 @@ class Worker:
     guard = None
 
     def register(self, server: grpc.aio.Server) -> None:
-        servicer = WorkerServicer(Slots(1, 1), lambda: (0, 0))
+        servicer = WorkerServicer(Slots(1, 1), lambda: (0, 0), _no_tokens)
         servicer.config = CONFIG
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(servicer, server)
 

@@ -61,6 +61,8 @@ class ImageOptions(SubmitOptions, total=False):
     negative_prompt: str
     scheduler: str
     clip_skip: int
+    compel_enabled: bool
+    compel_weights: str
     reference_image_url: str
     reference_strength: float
     reference_type: str

@@ -12,11 +12,24 @@ SCHEDULERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m", "unipc")
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A picture to start from: an image file, and the share of the steps that is done on it.
+
+    The picture is scaled to cover the size of the request. `int(steps * denoise)` steps run, which must be one or more.
+    """
+
+    content: bytes
+    denoise: float
+
+
+@dataclass(frozen=True)
 class ImageRequest:
     """What to draw: one image per seed.
 
     `width` and `height` in pixels; `guidance_scale` 1.0 or less means none, and then the negative prompt has no
-    effect; `clip_skip` counts the text encoders' last layers that are left out, None and 0 leave out none.
+    effect; `clip_skip` counts the text encoders' last layers that are left out, None and 0 leave out none. Where
+    `weighted`, the weights in all three texts are applied (`shared.prompt_weights`), `weights` being more words for the
+    prompt; else they are plain text, and `weights` must be empty.
     """
 
     prompt: str
@@ -28,6 +41,9 @@ class ImageRequest:
     seeds: tuple[int, ...]
     scheduler: str = "euler"
     clip_skip: int | None = None
+    weighted: bool = False
+    weights: str = ""
+    reference: Reference | None = None
 
 
 class Phase(Enum):
@@ -61,10 +77,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The images of one request, in the order of its seeds; `vram_used` is the peak in MB, 0 without an accelerator."""
+    """The images of one request, in the order of its seeds; `vram_used` is the peak in MB, 0 without an accelerator.
+
+    Whether the prompt was read with its weights, and whether the images start from a picture, by what ran.
+    """
 
     pictures: tuple[Picture, ...]
     vram_used: int
+    weighted: bool = False
+    referenced: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,5 +125,5 @@ class Engine(Protocol):
 
         `report` is called at every phase, after every denoising step and before every decoded image; what it raises
         ends the work at once and comes out unchanged, and the engine stays usable. Raises InvalidRequest for what
-        this model cannot do, OutOfMemory, and EngineFailed when the model makes no picture.
+        this model cannot do, ReferenceUnusable, OutOfMemory, and EngineFailed when the model makes no picture.
         """

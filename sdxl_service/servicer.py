@@ -1,17 +1,18 @@
 """The image worker's handler: message -> engine call -> events."""
 
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
 from sdxl_service.config import SdxlConfig
-from sdxl_service.seam import Engine, ImageRequest, LoadedModel, Pictures, Step
+from sdxl_service.seam import Engine, ImageRequest, LoadedModel, Pictures, Reference, Step
 from shared.assets import AssetStore, Stored
 from shared.blocking_worker import BlockingWorker, Jobs, Kind
-from shared.errors import CapabilityMissing, InvalidRequest, Violation
+from shared.errors import AssetNotFound, CapabilityMissing, InvalidRequest, ReferenceUnusable, Violation
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from shared.progress import Meter
@@ -29,6 +30,10 @@ KIND = Kind(
 )
 # The fields of the request behind those of ImageRequest.
 FIELDS = {
+    "prompt": "job.prompt",
+    "negative_prompt": "job.config.negative_prompt",
+    "weights": "job.compel_weights",
+    "denoise": "job.references.denoise",
     "resolution": "job.config.resolution",
     "scheduler": "job.sampling.scheduler",
     "clip_skip": "job.sampling.clip_skip",
@@ -46,7 +51,7 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
     ) -> AsyncIterator[sdxl_pb2.GenerateResponse]:
         job, meter = request.job, Meter()
         refuse_impossible(job, self._jobs.engine.model)
-        wanted = image_request(job)
+        wanted = image_request(job, await self._reference(job))
 
         async def store(drawn: Pictures) -> sdxl_pb2.SdxlCallback:
             files = [picture.png for picture in drawn.pictures]
@@ -61,6 +66,19 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
                 else:
                     yield sdxl_pb2.GenerateResponse(callback=event)
 
+    async def _reference(self, job: sdxl_pb2.SdxlJob) -> Reference | None:
+        """The picture that a job starts from, the very one that the edge has checked. Raises ReferenceUnusable."""
+        if not job.references.HasField("image"):
+            return None
+        image = job.references.image
+        try:
+            content = await self._assets.read(image.key)
+        except AssetNotFound:
+            raise ReferenceUnusable("job.references.image: this picture is not in the asset store") from None
+        if hashlib.sha256(content).hexdigest() != image.sha256:
+            raise ReferenceUnusable("job.references.image: this is not the picture that the edge has checked")
+        return Reference(content, job.references.denoise)
+
     def _callback(
         self, job: sdxl_pb2.SdxlJob, drawn: Pictures, stored: Sequence[Stored], meter: Meter
     ) -> sdxl_pb2.SdxlCallback:
@@ -71,13 +89,19 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
             status=job_pb2.JOB_STATUS_COMPLETED,
             assets=[_asset(drawn, index, file) for index, file in enumerate(stored)],
             metadata=sdxl_pb2.SdxlCallbackMetadata(
-                compel_enhancement=False,
-                reference_mode=sdxl_pb2.SDXL_REFERENCE_MODE_NONE,
+                compel_enhancement=drawn.weighted,
+                reference_mode=_reference_mode(job, drawn),
                 processing_time=meter.elapsed,
                 vram_used=drawn.vram_used,
                 model_used=self._jobs.engine.model.real_name,
             ),
         )
+
+
+def _reference_mode(job: sdxl_pb2.SdxlJob, drawn: Pictures) -> "sdxl_pb2.SdxlReferenceMode":
+    word = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type).removeprefix("REFERENCE_TYPE_")
+    mode = f"SDXL_REFERENCE_MODE_{word if drawn.referenced else 'NONE'}"
+    return cast("sdxl_pb2.SdxlReferenceMode", sdxl_pb2.SdxlReferenceMode.Value(mode))
 
 
 def _asset(drawn: Pictures, index: int, stored: Stored) -> sdxl_pb2.SdxlAsset:
@@ -109,8 +133,8 @@ def refuse_impossible(job: sdxl_pb2.SdxlJob, model: LoadedModel) -> None:
 
 def _abilities(job: sdxl_pb2.SdxlJob) -> Iterator[tuple[str, str]]:
     """The optional abilities a job needs, each with the field that asks for it."""
-    if job.compel_enabled or job.compel_weights:
-        yield "compel", "job.compel_enabled" if job.compel_enabled else "job.compel_weights"
+    if job.compel_enabled:
+        yield "compel", "job.compel_enabled"
     kind = job.metadata.reference_type
     if kind:  # always there with a picture
         yield (
@@ -119,8 +143,8 @@ def _abilities(job: sdxl_pb2.SdxlJob) -> Iterator[tuple[str, str]]:
         )
 
 
-def image_request(job: sdxl_pb2.SdxlJob) -> ImageRequest:
-    """What the engine is asked: what the job says, field by field."""
+def image_request(job: sdxl_pb2.SdxlJob, reference: Reference | None) -> ImageRequest:
+    """What the engine is asked: what the job says, field by field, and the picture it starts from."""
     width, height = size(job)
     return ImageRequest(
         prompt=job.prompt,
@@ -132,6 +156,9 @@ def image_request(job: sdxl_pb2.SdxlJob) -> ImageRequest:
         seeds=tuple(job.sampling.seeds),
         scheduler=enum_word("SdxlScheduler", sdxl_pb2.SdxlScheduler.Name(job.sampling.scheduler)),
         clip_skip=job.sampling.clip_skip,
+        weighted=job.compel_enabled,
+        weights=job.compel_weights,
+        reference=reference,
     )
 
 

@@ -128,8 +128,13 @@ class AssetStore:
             raise StorageUnavailable("the asset store could not be written") from None
 
     async def read(self, key: str) -> bytes:
-        """The bytes of one object. Raises AssetNotFound."""
-        return b"".join([chunk async for chunk in self.stream(key)])
+        """The bytes of one object, in one request. Raises AssetNotFound."""
+        try:
+            return bytes(await (await obstore.get_async(self._store, _known(key))).bytes_async())
+        except FileNotFoundError:
+            raise AssetNotFound(f"no asset {key}") from None
+        except (BaseError, OSError):
+            raise StorageUnavailable("the asset store could not be read") from None
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Yields an object, or its bytes from `start` to before `end`, in chunks of at most 256 KiB."""

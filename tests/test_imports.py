@@ -37,7 +37,7 @@ def is_stub(path: Path) -> bool:
 
 
 def may_import_frameworks(path: Path) -> bool:
-    return path.name == "engine.py" or path.parts[:2] == ("atelier", "small_models")
+    return path.name == "engine.py" or path.parts[:2] in (("atelier", "small_models"), ("sdxl_service", "engine"))
 
 
 def may_touch_stubs(path: Path) -> bool:

@@ -27,6 +27,15 @@ def image(
     negative_prompt: options.Negative = None,
     scheduler: Annotated[str | None, typer.Option(help="euler, euler_ancestral, ddim, dpmpp_2m or unipc.")] = None,
     clip_skip: Annotated[int | None, typer.Option(help="Last layers of the text encoder to skip, 0 to 4.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="WORDS", help='More words, with weights: "(red:1.3), (fog)0.5".')
+    ] = None,
+    compel: Annotated[
+        bool | None,
+        typer.Option(
+            "--compel/--no-compel", help="Apply weights in the prompts, such as (red:1.3). On with --weights."
+        ),
+    ] = None,
     reference: Annotated[
         str | None,
         typer.Option(
@@ -35,7 +44,9 @@ def image(
         ),
     ] = None,
     reference_strength: options.Strength = None,
-    reference_type: Annotated[str | None, typer.Option(help="style, composition or character. Default: style.")] = None,
+    reference_type: Annotated[
+        str | None, typer.Option(help="composition, style or character. Default: composition.")
+    ] = None,
     reference_use: Annotated[
         Literal["copy", "modify"] | None,
         typer.Option(help="copy: the same picture again. modify: the same picture with the prompt's change."),
@@ -59,6 +70,7 @@ def image(
     given = options.given(
         type=type, num_images=num_images, resolution=resolution, steps=steps, guidance_scale=guidance_scale,
         seed=seed, negative_prompt=negative_prompt, scheduler=scheduler, clip_skip=clip_skip,
+        compel_weights=weights, compel_enabled=compel,
         reference_image_url=reference, reference_strength=reference_strength, reference_type=reference_type,
     )  # fmt: skip
     use = "exact_copy" if reference_use == "copy" else reference_use

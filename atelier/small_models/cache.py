@@ -12,7 +12,7 @@ from filelock import FileLock
 
 KINDS = ("sdxl", "wan", "chat")
 # Name and recipe version. Raise the version with every change of a recipe, so that no stale model is reused.
-FOLDERS = {"sdxl": "atelier-small-sdxl-2", "wan": "atelier-small-wan-2", "chat": "SmolLM2-135M-Instruct-1"}
+FOLDERS = {"sdxl": "atelier-small-sdxl-3", "wan": "atelier-small-wan-2", "chat": "SmolLM2-135M-Instruct-1"}
 
 Progress = Callable[[str], None]
 

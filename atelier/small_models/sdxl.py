@@ -39,8 +39,9 @@ def make(folder: Path) -> None:
 def initialise(pipeline: StableDiffusionXLPipeline) -> None:
     """The one place where the weights come from.
 
-    Here: random ones, with the two output layers scaled so that noise is predicted at about the strength it has and
-    pictures use the whole range of brightness. Call with a seeded generator for the same weights every time.
+    Here: random ones, with the three output layers scaled so that noise is predicted at about the strength it has,
+    pictures use the whole range of brightness, and latents of pictures are as strong as noise. Call with a seeded
+    generator for the same weights every time.
     """
     latents = torch.randn(1, 4, 32, 32)
     text = torch.randn(1, clip_vocabulary.MAX_TOKENS, sum(TEXT_WIDTHS))
@@ -49,6 +50,8 @@ def initialise(pipeline: StableDiffusionXLPipeline) -> None:
     pipeline.unet.conv_out.weight.div_(noise.std())
     pixels = pipeline.vae.decode(latents).sample
     pipeline.vae.decoder.conv_out.weight.div_(2 * pixels.std())
+    of_picture = pipeline.vae.encode(pixels / (2 * pixels.std())).latent_dist.mean
+    pipeline.vae.quant_conv.weight.div_(of_picture.std() * pipeline.vae.config.scaling_factor)
 
 
 def _unet() -> UNet2DConditionModel:

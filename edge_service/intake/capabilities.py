@@ -67,7 +67,7 @@ def _abilities(job: WorkerJob) -> list[tuple[str, str]]:
             needed.append(("compel", "compel_enabled" if job.compel_enabled else "compel_weights"))
         has_picture = job.metadata.reference_image_url or job.references.HasField("image")
         if has_picture or job.metadata.reference_type:
-            kind = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type or sdxl_pb2.REFERENCE_TYPE_STYLE)
+            kind = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type or sdxl_pb2.REFERENCE_TYPE_COMPOSITION)
             field = "reference_image_url" if has_picture else "reference_type"
             needed.append((f"reference_{enum_word('ReferenceType', kind)}", f"metadata.{field}"))
     if isinstance(job, wan_pb2.WanJob):

@@ -17,6 +17,7 @@ from shared.errors import InvalidRequest
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.prompt_weights import Unreadable, read
 from shared.spec_json import from_spec_dict
 from shared.validation_schemas import check
 
@@ -67,6 +68,7 @@ def problems_of(worker_type: str, values: dict[str, Any]) -> Iterator[tuple[Step
                 return
     yield from _broken_rules(job, values)
     yield from _lonely_side(job)
+    yield from _unreadable_weights(job)
 
 
 def _broken_rules(job: Message, values: dict[str, Any]) -> Iterator[tuple[Steps, str]]:
@@ -83,6 +85,13 @@ def _lonely_side(job: Message) -> Iterator[tuple[Steps, str]]:
     if isinstance(job, wan_pb2.WanJob) and job.config.HasField("width") != job.config.HasField("height"):
         present = "width" if job.config.HasField("width") else "height"
         yield ("config", present), "width and height go together: give both or neither"
+
+
+def _unreadable_weights(job: Message) -> Iterator[tuple[Steps, str]]:
+    try:
+        read(job.compel_weights if isinstance(job, sdxl_pb2.SdxlJob) else "")
+    except Unreadable as error:
+        yield ("compel_weights",), str(error)
 
 
 def _steps(path: str) -> Steps:

@@ -6,7 +6,7 @@ model is asked for a request that will be refused.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_service.addresses import Addresses
@@ -30,6 +30,7 @@ from edge_service.intake.prompts.budgets import budget, counter
 from edge_service.intake.prompts.contexts import contexts
 from edge_service.intake.prompts.conversation import converse, mode_of
 from edge_service.intake.prompts.enhance import Enhancer, wanted
+from edge_service.intake.prompts.weights import check_weights, weigh
 from edge_service.intake.tiers import Tier, tiers
 from edge_service.policy import current
 from edge_service.turns import Turns
@@ -139,7 +140,7 @@ class Intake:
         filled = fill(asked, Chosen.by(request))
         job = filled.job
         assert isinstance(job, Picture)
-        steered = steer(job, asked, request.reference_use, request.enhancement)
+        steered = [*steer(job, asked, request.reference_use, request.enhancement), *weigh(job, asked)]
         check_capabilities(job, self._fleet.models().get(filled.job_type.worker_type, ()))
         rules = decision("content_mode", "", "", await judge.check(texts_of(job)))
         decisions = [why, rules, *filled.decisions, *steered]
@@ -155,14 +156,13 @@ class Intake:
         if is_copy or not wanted(request.enhancement, filled.job_type):
             return []
         others = texts_of(job)
-        enhanced = await self._enhancer.enhance(
-            job,
-            filled.type_name,
-            judge.mode,
-            judge.owner,
-            lambda texts: judge.passes({**others, **texts}),
-            seconds_left,
-        )
+
+        async def check(texts: Mapping[str, str]) -> None:
+            if isinstance(job, sdxl_pb2.SdxlJob) and job.compel_enabled:
+                check_weights(texts)
+            await judge.passes({**others, **texts})
+
+        enhanced = await self._enhancer.enhance(job, filled.type_name, judge.mode, judge.owner, check, seconds_left)
         job.prompt, job.enhancement_source = enhanced.prompt, enhanced.source
         await judge.check(texts_of(job))
         return enhanced.decisions

@@ -71,6 +71,8 @@ async def test_every_option_of_an_image_is_in_the_job(client: AsyncClient, scrip
         negative_prompt="",
         scheduler="dpmpp_2m",
         clip_skip=2,
+        compel_enabled=True,
+        compel_weights="(fog)0.5",
         reference_image_url="developer/upload_1/image_0.png",
         reference_strength=0.0,
         reference_type="character",
@@ -83,6 +85,7 @@ async def test_every_option_of_an_image_is_in_the_job(client: AsyncClient, scrip
     )
     assert job.config.HasField("seed")
     assert job.sampling == sdxl_pb2.SdxlSampling(scheduler=sdxl_pb2.SDXL_SCHEDULER_DPMPP_2M, clip_skip=2)
+    assert (job.compel_enabled, job.compel_weights) == (True, "(fog)0.5")
     assert job.metadata.reference_image_url == "developer/upload_1/image_0.png"
     assert job.metadata.HasField("reference_strength")
     assert job.metadata.reference_type == sdxl_pb2.REFERENCE_TYPE_CHARACTER

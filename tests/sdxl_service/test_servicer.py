@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,22 @@ import grpc
 import pytest
 
 from sdxl_service.config import SdxlConfig
-from sdxl_service.seam import ImageRequest, Pictures, Report
+from sdxl_service.seam import ImageRequest, Pictures, Reference, Report
 from sdxl_service.servicer import sdxl_worker
 from shared import assets, errors, validation_schemas
-from shared.errors import CapabilityMissing, EngineFailed, InvalidRequest, OutOfMemory, from_rpc_error
+from shared.errors import (
+    CapabilityMissing,
+    EngineFailed,
+    InvalidRequest,
+    OutOfMemory,
+    ReferenceUnusable,
+    from_rpc_error,
+)
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from tests.conftest import Serve
-from tests.sdxl_service.fake_engine import JOB, PNG, FakeEngine, draw, request
+from tests.sdxl_service.fake_engine import JOB, MODEL, PNG, FakeEngine, draw, request
 
 # A picture to start from, as the edge hands it over.
 REFERENCE: dict[str, Any] = {
@@ -72,6 +80,8 @@ def files_under(folder: Path) -> list[str]:
         ({"sampling": {"scheduler": "dpmpp_2m"}}, "scheduler", "dpmpp_2m"),
         ({"sampling": {"scheduler": "unipc"}}, "scheduler", "unipc"),
         ({"sampling": {"clip_skip": 2}}, "clip_skip", 2),
+        ({}, "weighted", False),
+        ({}, "reference", None),
     ],
 )
 async def test_every_field_reaches_the_engine(
@@ -79,6 +89,61 @@ async def test_every_field_reaches_the_engine(
 ) -> None:
     await events(generate(channel, **changes))
     assert getattr(engine.requests[0], field) == value
+
+
+@pytest.fixture
+def able(engine: FakeEngine) -> FakeEngine:
+    """An engine that weighs words and starts from pictures."""
+    engine.model = replace(MODEL, capabilities=("compel", "reference_style", "reference_composition"))
+    return engine
+
+
+def handed_over(folder: Path, content: bytes, kind: str = "composition") -> dict[str, Any]:
+    """What a job says of a picture that the edge has put into the store."""
+    file = folder / "user-library/ann/u/image_0.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    image = REFERENCE["references"]["image"] | {"sha256": hashlib.sha256(content).hexdigest()}
+    return {
+        "metadata": {"reference_strength": 0.75, "reference_type": kind},
+        "references": {"image": image, "denoise": 0.25},
+    }
+
+
+async def test_weights_reach_the_engine_and_the_callback_says_that_they_were_applied(
+    able: FakeEngine, channel: grpc.aio.Channel
+) -> None:
+    callback = (await events(generate(channel, compel_enabled=True, compel_weights="(red:1.3)")))[-1].callback
+    assert (able.requests[0].weighted, able.requests[0].weights) == (True, "(red:1.3)")
+    assert callback.metadata.compel_enhancement
+    assert (await events(generate(channel, compel_enabled=True)))[-1].HasField("callback")
+    assert (able.requests[1].weighted, able.requests[1].weights) == (True, "")
+
+
+@pytest.mark.parametrize("kind", ["composition", "style"])
+async def test_a_reference_reaches_the_engine_and_the_callback_says_how_it_was_used(
+    able: FakeEngine, channel: grpc.aio.Channel, tmp_path: Path, kind: str
+) -> None:
+    callback = (await events(generate(channel, **handed_over(tmp_path, b"a picture", kind))))[-1].callback
+    assert able.requests[0].reference == Reference(b"a picture", 0.25)
+    mode = sdxl_pb2.SdxlReferenceMode.Name(callback.metadata.reference_mode)
+    assert mode == f"SDXL_REFERENCE_MODE_{kind.upper()}"
+
+
+async def test_a_reference_that_is_gone_or_another_is_refused(
+    able: FakeEngine, channel: grpc.aio.Channel, tmp_path: Path
+) -> None:
+    reference = handed_over(tmp_path, b"a picture")
+    file = tmp_path / "user-library/ann/u/image_0.png"
+    file.write_bytes(b"another picture")
+    refused = await refusal(channel, **reference)
+    assert isinstance(refused, ReferenceUnusable)
+    assert refused.message == "job.references.image: this is not the picture that the edge has checked"
+    file.unlink()
+    refused = await refusal(channel, **reference)
+    assert isinstance(refused, ReferenceUnusable)
+    assert refused.message == "job.references.image: this picture is not in the asset store"
+    assert able.requests == []
 
 
 async def test_the_stream_is_progress_and_then_one_callback(channel: grpc.aio.Channel) -> None:
@@ -137,7 +202,6 @@ async def test_attempts_share_no_file(channel: grpc.aio.Channel, tmp_path: Path)
     ("changes", "field"),
     [
         ({"compel_enabled": True}, "job.compel_enabled"),
-        ({"compel_weights": "(red:1.3)"}, "job.compel_weights"),
         ({"metadata": {"reference_type": "style"}}, "job.metadata.reference_type"),
         (REFERENCE, "job.metadata.reference_type"),
     ],
@@ -168,6 +232,13 @@ async def test_a_reference_that_the_edge_has_not_fetched_is_refused(
     refused = await refusal(channel, **changes)
     assert isinstance(refused, InvalidRequest)
     assert says in refused.message
+    assert engine.requests == []
+
+
+async def test_weights_that_would_have_no_effect_are_refused(channel: grpc.aio.Channel, engine: FakeEngine) -> None:
+    refused = await refusal(channel, compel_weights="(red:1.3)")
+    assert isinstance(refused, InvalidRequest)
+    assert "job.compel_weights: have no effect unless compel_enabled is true" in refused.message
     assert engine.requests == []
 
 
@@ -217,7 +288,15 @@ async def test_an_error_of_the_engine_hides_its_text_and_the_next_job_runs(
 
 
 @pytest.mark.parametrize(
-    ("raised", "field"), [("clip_skip", "job.sampling.clip_skip"), ("scheduler", "job.sampling.scheduler")]
+    ("raised", "field"),
+    [
+        ("clip_skip", "job.sampling.clip_skip"),
+        ("scheduler", "job.sampling.scheduler"),
+        ("prompt", "job.prompt"),
+        ("negative_prompt", "job.config.negative_prompt"),
+        ("weights", "job.compel_weights"),
+        ("denoise", "job.references.denoise"),
+    ],
 )
 async def test_what_only_the_engine_can_refuse_names_the_field_of_the_request(
     channel: grpc.aio.Channel, engine: FakeEngine, raised: str, field: str

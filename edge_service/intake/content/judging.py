@@ -11,6 +11,7 @@ from edge_service.audit import Audit, Entry
 from edge_service.intake.content import rules as content
 from edge_service.intake.content import safety
 from edge_service.intake.content.classification import Classifier, classify
+from edge_service.intake.content.weighted import with_weights_applied
 from edge_service.intake.prompts.templates import mode_word
 from edge_service.policy import current
 from edge_service.turns import Turns
@@ -44,6 +45,8 @@ class Judge:
 
     def judge(self, texts: Mapping[str, str]) -> str:
         """The rules that the texts passed, in words. Raises ContentForbidden, ContentNotAllowed."""
+        if self.worker_type == "sdxl":
+            texts = {place: with_weights_applied(text) for place, text in texts.items()}
         safety.refuse(texts)
         return content.check(texts, mode_word(self.mode), self.tier, self.worker_type)
 

@@ -120,8 +120,9 @@ def _steer_image(
         _apply(job, asked, use, decisions)
     _default_strength(job.metadata, decisions)
     if not job.metadata.reference_type:
-        job.metadata.reference_type = sdxl_pb2.REFERENCE_TYPE_STYLE
-        decisions.append(edge_pb2.Decision(field="metadata.reference_type", to="style", why="default of a reference"))
+        job.metadata.reference_type = sdxl_pb2.REFERENCE_TYPE_COMPOSITION
+        why = "default of a reference"
+        decisions.append(edge_pb2.Decision(field="metadata.reference_type", to="composition", why=why))
     # Rounded, or 1 - 0.9 would be a little less than 0.1, and ten steps of it less than one.
     job.references.denoise = round(1 - job.metadata.reference_strength, 6)
     to, why = f"{job.references.denoise:g}", "1 - reference_strength"
@@ -153,6 +154,9 @@ def _refuse_contradictions(asked: sdxl_pb2.SdxlJob, use: Use, enhancement: int) 
     strength = round(1 - use.denoise, 6)
     given = asked.metadata.HasField("reference_strength")
     expect("sdxl.metadata.reference_strength", given, round(asked.metadata.reference_strength, 6), strength)
+    kind = asked.metadata.reference_type
+    word = enum_word("ReferenceType", sdxl_pb2.ReferenceType.Name(kind))
+    expect("sdxl.metadata.reference_type", bool(kind), word, "composition")
     expect("sdxl.config.guidance_scale", config.HasField("guidance_scale"), config.guidance_scale, use.guidance_scale)
     if use.steps:
         expect("sdxl.config.steps", config.HasField("steps"), config.steps, use.steps)
@@ -171,6 +175,7 @@ def _apply(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob, use: Use, decisions: 
     _set(job.config, "config", "guidance_scale", use.guidance_scale, why, decisions)
     if use.steps:
         _set(job.config, "config", "steps", use.steps, why, decisions)
+    job.metadata.ClearField("reference_type")  # a preset's: a use keeps the whole picture, as the default does
     if use.word == "exact_copy":
         # Words of presets and qualities, which are no secret; but no content goes into decisions.
         if job.config.negative_prompt:

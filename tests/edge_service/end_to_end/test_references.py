@@ -118,7 +118,7 @@ async def test_a_url_becomes_an_upload_of_the_owner_and_leaves_no_trace(house: H
     assert plan.job.metadata.reference_image_url == ""
     job = await house.store.job("ann", await house.submit("ann", plan))
     assert "secret" not in to_spec_json(job)
-    assert plan.needs == ["reference_style"]
+    assert plan.needs == ["reference_composition"]
 
 
 async def test_an_upload_and_what_a_job_made_may_be_references(house: House):
@@ -240,7 +240,7 @@ async def test_a_worker_gets_a_key_and_nothing_else(
 
     monkeypatch.setattr(SdxlServicer, "Generate", listening_in)
     engine = FakeEngine()
-    engine.model = replace(MODEL, capabilities=("reference_style",), max_pixels=2**24)
+    engine.model = replace(MODEL, capabilities=("reference_composition",), max_pixels=2**24)
     config = SdxlConfig(
         model="fake", listen="127.0.0.1:0", assets=(tmp_path / "user-library").as_uri(), drain_seconds=0
     )

@@ -42,12 +42,12 @@ def refusal(call, *arguments, **fields):
     return {violation.field: violation.description for violation in refused.value.violations}
 
 
-def test_a_reference_has_half_its_strength_and_its_style_unless_told():
+def test_a_reference_has_half_its_strength_and_its_composition_unless_told():
     job, decisions = steered_image()
     assert (job.metadata.reference_strength, job.references.denoise) == (0.5, 0.5)
-    assert job.metadata.reference_type == sdxl_pb2.REFERENCE_TYPE_STYLE
+    assert job.metadata.reference_type == sdxl_pb2.REFERENCE_TYPE_COMPOSITION
     assert said(decisions) == {
-        "metadata.reference_strength": ("", "0.5"), "metadata.reference_type": ("", "style"),
+        "metadata.reference_strength": ("", "0.5"), "metadata.reference_type": ("", "composition"),
         "references.denoise": ("", "0.5"),
     }  # fmt: skip
 

@@ -5,22 +5,21 @@ else a run writes to belong to that run alone.
 """
 
 import copy
-import logging
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import diffusers
 import torch
-import transformers
-from PIL.Image import Image
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
+from PIL import Image
 
 from sdxl_service import png
-from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Report, Step
+from sdxl_service.engine import latents, loading
+from sdxl_service.engine.conditioning import condition
+from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Reference, Report, Step
 from shared import engine
-from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory, Violation
-from shared.model_files import check, first_line, real_name
+from shared.errors import InvalidRequest, ModelUnusable, OutOfMemory, Violation
+from shared.model_files import first_line, real_name
 from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig
 
@@ -32,7 +31,9 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
     "unipc": (diffusers.UniPCMultistepScheduler, {}),
 }
-PIPELINE = "StableDiffusionXLPipeline"
+# What every SDXL model can do beyond a picture from a prompt. Keeping the style or the character alone of a reference
+# takes an adapter beside the model.
+CAPABILITIES = ("compel", "reference_composition")
 MIN_SIDE = 64
 MAX_PIXELS = 2048 * 2048
 SELF_TEST = ImageRequest("a self-test", "", MIN_SIDE, MIN_SIDE, steps=2, guidance_scale=2.0, seeds=(0,))
@@ -45,6 +46,7 @@ class DiffusersEngine:
         self._config = config
         self._device = torch.device("cpu")
         self._pipeline: Any = None
+        self._from_picture: Any = None
         self._model: LoadedModel | None = None
         self._counters: list[Counter] = []
 
@@ -60,15 +62,16 @@ class DiffusersEngine:
         return [counter.count(texts) for counter in self._counters]
 
     def load(self) -> None:
-        _quieten_libraries()
+        loading.quieten_libraries()
         self._device = engine.choose_device(self._config.device)
         dtype = engine.choose_dtype(self._config.dtype, self._device)
-        self._pipeline = _prepare(_read(self._config.source, dtype), self._device, self._config)
+        self._pipeline = loading.prepare(loading.read(self._config.source, dtype), self._device, self._config)
+        self._from_picture = loading.from_picture(self._pipeline)
         self._model = LoadedModel(
             real_name=real_name(self._config.source),
             device=str(self._device),
             dtype=str(dtype).removeprefix("torch."),
-            capabilities=(),
+            capabilities=CAPABILITIES,
             size_multiple=self._pipeline.vae_scale_factor,
             min_side=MIN_SIDE,
             max_pixels=MAX_PIXELS,
@@ -80,7 +83,9 @@ class DiffusersEngine:
 
     def _self_test(self) -> None:
         try:
-            self.generate(SELF_TEST, lambda step: None)
+            drawn = self.generate(SELF_TEST, lambda step: None).pictures[0]
+            from_it = replace(SELF_TEST, weighted=True, weights="(sea:1.2)", reference=Reference(drawn.png, 0.5))
+            self.generate(from_it, lambda step: None)
         except Exception as error:  # whatever it is, the operator reads one line
             raise ModelUnusable(f"{self._config.source}: draws nothing: {first_line(error)}") from error
 
@@ -106,6 +111,11 @@ class DiffusersEngine:
             raise InvalidRequest(Violation("resolution", f"both sides must be multiples of {multiple}, got {size}"))
         if request.scheduler not in SCHEDULERS:
             raise InvalidRequest(Violation("scheduler", f"must be one of {', '.join(SCHEDULERS)}"))
+        if request.reference and not 1 <= int(request.steps * request.reference.denoise) <= request.steps:
+            given = f"{request.reference.denoise:g} of {request.steps} steps"
+            raise InvalidRequest(Violation("denoise", f"must be at most 1.0 and leave one step or more, got {given}"))
+        if request.weights and not request.weighted:
+            raise InvalidRequest(Violation("weights", "have no effect unless the request is weighted"))
         if skip >= layers:
             raise InvalidRequest(
                 Violation("clip_skip", f"must be under {layers}, the layers of this model, got {skip}")
@@ -114,19 +124,22 @@ class DiffusersEngine:
     @torch.no_grad()
     def _generate(self, request: ImageRequest, report: Report) -> Pictures:
         report(Step(Phase.ENCODING))
-        pipeline = copy.copy(self._pipeline)
+        pipeline = copy.copy(self._from_picture if request.reference else self._pipeline)
         scheduler, settings = SCHEDULERS[request.scheduler]
         pipeline.scheduler = scheduler.from_config(self._pipeline.scheduler.config, **settings)
-        latents, steps = _denoise(pipeline, request, report)
+        denoised, steps = _denoise(pipeline, request, report)
         pictures = []
         for index, seed in enumerate(request.seeds):
             report(Step(Phase.DECODING, index, len(request.seeds)))
-            image = _decode(pipeline, latents[index : index + 1])
+            image = latents.decode(pipeline, denoised[index : index + 1])
             guidance_scale = float(pipeline.guidance_scale)
             pictures.append(self._picture(image, request, steps, guidance_scale, seed))
-        return Pictures(tuple(pictures), engine.peak_memory_mb(self._device))
+        ran = {"weighted": request.weighted, "referenced": request.reference is not None}
+        return Pictures(tuple(pictures), engine.peak_memory_mb(self._device), **ran)
 
-    def _picture(self, image: Image, request: ImageRequest, steps: int, guidance_scale: float, seed: int) -> Picture:
+    def _picture(
+        self, image: Image.Image, request: ImageRequest, steps: int, guidance_scale: float, seed: int
+    ) -> Picture:
         parameters = {
             "prompt": request.prompt,
             "negative_prompt": request.negative_prompt,
@@ -137,6 +150,10 @@ class DiffusersEngine:
             "clip_skip": request.clip_skip or 0,
             "model": self.model.real_name,
         }
+        if request.weighted:
+            parameters["weights"] = request.weights
+        if request.reference:
+            parameters["denoise"] = request.reference.denoise
         encoded = png.encode(image, parameters)
         width, height = png.size(encoded)
         return Picture(encoded, width, height, steps, guidance_scale, seed)
@@ -157,11 +174,9 @@ def _denoise(pipeline: Any, request: ImageRequest, report: Report) -> tuple[torc
         report(Step(Phase.DENOISING, steps, pipeline.num_timesteps))
         return {}
 
-    latents = pipeline(
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt or None,  # None is what SDXL was trained with for "no prompt"
-        width=request.width,
-        height=request.height,
+    denoised = pipeline(
+        **condition(pipeline, request),
+        **_start(pipeline, request),
         num_inference_steps=request.steps,
         guidance_scale=request.guidance_scale,
         clip_skip=request.clip_skip or None,
@@ -171,87 +186,11 @@ def _denoise(pipeline: Any, request: ImageRequest, report: Report) -> tuple[torc
         output_type="latent",
         callback_on_step_end=on_step_end,
     ).images
-    return latents, steps
+    return denoised, steps
 
 
-def _decode(pipeline: Any, latents: torch.Tensor) -> Image:
-    """One picture from latents of shape (1, channels, height / 8, width / 8)."""
-    vae = pipeline.vae
-    latents = latents.to(vae.dtype) / vae.config.scaling_factor
-    if vae.config.latents_mean and vae.config.latents_std:
-        mean, std = (
-            torch.tensor(v).view(1, -1, 1, 1).to(latents) for v in (vae.config.latents_mean, vae.config.latents_std)
-        )
-        latents = latents * std + mean
-    pixels = vae.decode(latents, return_dict=False)[0]
-    if not torch.isfinite(pixels).all():
-        raise EngineFailed("the model computed no picture but not-a-numbers; another dtype may help")
-    image: Image = pipeline.image_processor.postprocess(pixels)[0]
-    return image
-
-
-def _read(source: str, dtype: torch.dtype) -> Any:
-    """The pipeline in main memory. Raises ModelUnusable."""
-    path = check(source, PIPELINE)
-    loader: Any = getattr(diffusers, PIPELINE)
-    options = {"dtype": dtype, "add_watermarker": False}
-    try:
-        if path and path.is_file():
-            pipeline = loader.from_single_file(str(path), **_layout(path), **options)
-        else:
-            options |= {"use_safetensors": True, "trust_remote_code": False}
-            pipeline = loader.from_pretrained(str(path or source), **_text_encoders(path or source, dtype), **options)
-    except ModelUnusable:
-        raise
-    except Exception as error:  # many libraries, many exceptions; each means the same to the operator
-        hint = f"; its configuration may lie in {path.with_suffix('')}" if path and path.is_file() else ""
-        raise ModelUnusable(f"{source}: {first_line(error)}{hint}") from error
-    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
-        for name, weight in getattr(pipeline, part).named_parameters():
-            if weight.is_meta:
-                raise ModelUnusable(f"{source}: weights are missing, such as {name} of the {part}")
-    return pipeline
-
-
-def _text_encoders(source: Path | str, dtype: torch.dtype) -> dict[str, Any]:
-    """Loaded apart from the rest, because only so does the library tell which weights it had to make up."""
-    classes = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
-    found = {}
-    for part, cls in classes.items():
-        found[part], report = cls.from_pretrained(
-            str(source), subfolder=part, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
-        if report["missing_keys"]:
-            raise ModelUnusable(f"{source}: weights are missing, such as {min(report['missing_keys'])} of the {part}")
-    return found
-
-
-def _layout(file: Path) -> dict[str, str]:
-    """Where the configuration of a single file comes from: the folder of the same name beside it, else the hub."""
-    folder = file.with_suffix("")
-    return {"config": str(folder)} if folder.is_dir() else {}
-
-
-def _prepare(pipeline: Any, device: torch.device, config: ModelConfig) -> Any:
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.unet.to(memory_format=torch.channels_last)  # faster convolutions on both kinds of device
-    pipeline.vae.to(memory_format=torch.channels_last)
-    if pipeline.vae.dtype == torch.float16:
-        pipeline.vae.to(torch.float32)  # SDXL's decoder overflows in float16
-    if config.attention_slicing:
-        pipeline.enable_attention_slicing("max")  # halves, the default, need two heads
-    if config.compile:
-        pipeline.unet.compile(fullgraph=True)
-    if not config.cpu_offload:
-        return pipeline.to(device)
-    if device.type == "cpu":
-        raise ModelUnusable("ATELIER_CPU_OFFLOAD: there is nothing to offload from when the device is cpu")
-    pipeline.enable_model_cpu_offload(device=device)
-    return pipeline
-
-
-def _quieten_libraries() -> None:
-    """What they would print while loading is not for a service's log."""
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity(logging.CRITICAL)  # errors come as exceptions too
-        library.utils.logging.disable_progress_bar()
+def _start(pipeline: Any, request: ImageRequest) -> dict[str, Any]:
+    """The pipeline's arguments for what it starts from: noise of a size, or a picture under some of it."""
+    if request.reference is None:
+        return {"width": request.width, "height": request.height}
+    return {"image": latents.encode(pipeline, request), "strength": request.reference.denoise}

@@ -1,0 +1,57 @@
+"""Pictures <-> latents: what the model works on, of shape (1, channels, height / 8, width / 8)."""
+
+import io
+from typing import Any
+
+import torch
+from PIL import Image, ImageOps
+
+from sdxl_service.seam import ImageRequest
+from shared.errors import EngineFailed, ReferenceUnusable
+
+
+def encode(pipeline: Any, request: ImageRequest) -> torch.Tensor:
+    """The latents of the picture that a request starts from, scaled to cover its size and cropped around the middle.
+
+    Without chance: the same picture gives the same latents, so that only the seeds tell the images of a batch apart.
+    Raises ReferenceUnusable for what is no picture.
+    """
+    vae = pipeline.vae
+    pixels = pipeline.image_processor.preprocess(_fitted(request)).to(pipeline._execution_device, vae.dtype)
+    latents = vae.encode(pixels).latent_dist.mode()
+    if shift_and_scale := _shift_and_scale(vae, latents):
+        latents = (latents - shift_and_scale[0]) / shift_and_scale[1]
+    encoded: torch.Tensor = (latents * vae.config.scaling_factor).to(pipeline.unet.dtype)
+    return encoded
+
+
+def decode(pipeline: Any, latents: torch.Tensor) -> Image.Image:
+    """The picture of some latents. Raises EngineFailed if they are none."""
+    vae = pipeline.vae
+    latents = latents.to(vae.dtype) / vae.config.scaling_factor
+    if shift_and_scale := _shift_and_scale(vae, latents):
+        latents = latents * shift_and_scale[1] + shift_and_scale[0]
+    pixels = vae.decode(latents, return_dict=False)[0]
+    if not torch.isfinite(pixels).all():
+        raise EngineFailed("the model computed no picture but not-a-numbers; another dtype may help")
+    image: Image.Image = pipeline.image_processor.postprocess(pixels)[0]
+    return image
+
+
+def _fitted(request: ImageRequest) -> Image.Image:
+    assert request.reference is not None
+    try:
+        with Image.open(io.BytesIO(request.reference.content)) as image:
+            return ImageOps.fit(image.convert("RGB"), (request.width, request.height), Image.Resampling.LANCZOS)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        raise ReferenceUnusable("reference: these bytes are no picture") from None
+
+
+def _shift_and_scale(vae: Any, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Mean and deviation of the latents by channel, for the models that were trained with them taken out."""
+    if not (vae.config.latents_mean and vae.config.latents_std):
+        return None
+    mean, deviation = (
+        torch.tensor(values).view(1, -1, 1, 1).to(like) for values in (vae.config.latents_mean, vae.config.latents_std)
+    )
+    return mean, deviation

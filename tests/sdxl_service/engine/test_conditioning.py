@@ -1,0 +1,178 @@
+"""Weighted prompts: without weights nothing changes, weights change what the model is told, and how it fails."""
+
+import dataclasses
+import random
+from itertools import combinations
+from typing import Any
+
+import pytest
+import torch
+from compel import CompelForSDXL
+
+from sdxl_service.engine import DiffusersEngine
+from sdxl_service.engine.conditioning import condition
+from sdxl_service.seam import Reference
+from shared.errors import InvalidRequest
+from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+LONG = ", ".join(f"{word} lighthouse" for word in ("red", "tall", "old", "white", "burning") * 20)
+
+
+def told(engine: DiffusersEngine, prompt: str, **changes: Any) -> dict[str, torch.Tensor]:
+    request = dataclasses.replace(REQUEST, prompt=prompt, weighted=True, **changes)
+    with torch.no_grad():
+        return condition(engine._pipeline, request)
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().mean())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"negative_prompt": ""},
+        {"clip_skip": 2},
+        {"guidance_scale": 1.0},
+        {"seeds": (1, 2, 3)},
+        {"prompt": "a red boat, \u706f\u53f0 state-of-the-art!"},
+        {"reference": Reference(checkered(), 0.7)},
+    ],
+)
+def test_without_weights_the_picture_is_the_same(engine: DiffusersEngine, changes: dict[str, Any]) -> None:
+    for plain, weighted in zip(draw(engine, **changes), draw(engine, weighted=True, **changes), strict=True):
+        assert difference(plain, weighted) < 0.5
+
+
+def test_weights_change_what_the_model_is_told_the_more_the_farther_they_are_from_one(engine: DiffusersEngine) -> None:
+    plain = told(engine, "a red boat")["prompt_embeds"]
+    more = [apart(told(engine, f"a (red:{weight}) boat")["prompt_embeds"], plain) for weight in (1.0, 1.1, 1.5, 2.0)]
+    less = [apart(told(engine, f"a (red:{weight}) boat")["prompt_embeds"], plain) for weight in (1.0, 0.9, 0.5, 0.0)]
+    assert more[0] == less[0] == 0
+    assert more == sorted(more)
+    assert less == sorted(less)
+    assert len({*more, *less}) == 7
+
+
+@pytest.mark.parametrize("field", ["negative_prompt", "weights"])
+def test_weights_count_in_every_text(engine: DiffusersEngine, field: str) -> None:
+    plain, weighted = (told(engine, "a boat", **{field: text}) for text in ("dark night", "(dark:1.4) night"))
+    changed = "negative_prompt_embeds" if field == "negative_prompt" else "prompt_embeds"
+    same = {"negative_prompt_embeds", "prompt_embeds"} - {changed}
+    assert apart(plain[changed], weighted[changed]) > 0
+    assert all(apart(plain[name], weighted[name]) == 0 for name in same)
+
+
+@pytest.mark.parametrize("spelling", ["a (red)1.3 boat", "a (red: 1.3 ) boat", "a ((red)1.3) boat"])
+def test_both_spellings_are_the_same(engine: DiffusersEngine, spelling: str) -> None:
+    assert apart(told(engine, spelling)["prompt_embeds"], told(engine, "a (red:1.3) boat")["prompt_embeds"]) < 1e-6
+
+
+@pytest.mark.parametrize("prompt", ["a (red)1.3 boat", "a (red)0.4 boat", "a boat++ at sea--", "((red)1.2 boat)1.1 x"])
+def test_weights_mean_what_they_mean_to_compel(engine: DiffusersEngine, prompt: str) -> None:
+    theirs = CompelForSDXL(engine._pipeline)(prompt)
+    assert torch.allclose(told(engine, prompt)["prompt_embeds"], theirs.embeds, atol=1e-5)
+
+
+def test_the_whole_of_a_prompt_is_read_without_its_marks(engine: DiffusersEngine) -> None:
+    plain, weighted = told(engine, "a red boat"), told(engine, "a (red:1.4) boat")
+    assert apart(plain["pooled_prompt_embeds"], weighted["pooled_prompt_embeds"]) == 0
+
+
+def test_more_words_come_after_the_prompt(engine: DiffusersEngine) -> None:
+    together, apart_ = told(engine, "a boat, (red)1.4"), told(engine, "a boat", weights="(red)1.4")
+    assert apart(together["prompt_embeds"], apart_["prompt_embeds"]) < 1e-6
+
+
+def test_a_long_prompt_is_read_to_its_end(engine: DiffusersEngine) -> None:
+    ends = [draw(engine, prompt=f"{LONG} and a {end}", weighted=True)[0] for end in ("castle", "snowman")]
+    cut_off = [draw(engine, prompt=f"{LONG} and a {end}")[0] for end in ("castle", "snowman")]
+    assert difference(*ends) > 0
+    assert difference(*cut_off) == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "negative"), [(LONG, "night"), ("a boat", LONG), (LONG, ""), ("()", "night"), ("a boat", "()"), ("", "")]
+)
+def test_prompts_of_any_two_lengths_go_together(engine: DiffusersEngine, prompt: str, negative: str) -> None:
+    given = told(engine, prompt, negative_prompt=negative)
+    assert given["prompt_embeds"].shape == given["negative_prompt_embeds"].shape
+    assert draw(engine, prompt=prompt, negative_prompt=negative, weighted=True)
+
+
+FEATURES: dict[str, dict[str, Any]] = {
+    "a picture to start from": {"reference": Reference(checkered(), 0.7)},
+    "weights": {"weighted": True, "weights": "(red:1.5)"},
+    "a negative prompt": {"negative_prompt": "a castle at night"},
+    "a batch of six": {"seeds": (5, 6, 7, 8, 9, 10)},
+}
+WITHOUT = {"reference": None, "weighted": False, "weights": "", "negative_prompt": "", "seeds": (5,)}
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(FEATURES, 2)))
+def test_every_two_features_go_together_and_each_has_its_effect(engine: DiffusersEngine, one: str, other: str) -> None:
+    both = draw(engine, **WITHOUT | FEATURES[one] | FEATURES[other])
+    for only in (one, other):
+        alone = draw(engine, **WITHOUT | FEATURES[only])
+        if len(alone) == len(both) == 6:
+            assert all(difference(*pair) > 0.5 for pair in zip(alone, both, strict=True))
+        elif len(both) == 6 and only != "a batch of six":
+            assert difference(alone[0], both[0]) < 0.5  # the same picture, with others beside it
+        else:
+            assert difference(alone[0], both[0]) > 0.5
+    assert len({picture.png for picture in both}) == len(both)
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt", "weights"])
+def test_what_cannot_be_read_is_refused_with_its_field(engine: DiffusersEngine, field: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        draw(engine, **{field: "a (red boat"}, weighted=True)
+    says = r"the ( at character 3 is never closed; write \( for the character"
+    assert str(caught.value) == f"{field}: {says}"
+
+
+def test_without_weighing_marks_are_plain_text(engine: DiffusersEngine) -> None:
+    assert draw(engine, prompt="a (red boat")
+
+
+def test_a_control_word_among_weights_is_refused(engine: DiffusersEngine) -> None:
+    with pytest.raises(InvalidRequest, match="prompt: has a control word of the model"):
+        draw(engine, prompt="a <|endoftext|> (red:1.2) boat", weighted=True)
+
+
+def test_nonsense_is_drawn_or_refused_and_never_fails(engine: DiffusersEngine) -> None:
+    random.seed(3)
+    alphabet = [
+        "red ",
+        "!",
+        " ",
+        ",",
+        ".",
+        "\u706f",
+        "\U0001f600",
+        "\u200b",
+        "\x00",
+        "(",
+        "(",
+        "a:0.5)",
+        ")1.3",
+        ")",
+        "++",
+        "-",
+    ]
+    drawn = 0
+    for _ in range(60):
+        text = "".join(random.choices(alphabet, k=random.randrange(1, 120)))
+        try:
+            drawn += len(told(engine, text, negative_prompt=text[::2])) == 4
+        except InvalidRequest:
+            continue
+    for text in ("(\u200b:0.5) a", "(!:0.5) a !", "(:0.5)", "(!!!!)0.2", "(" * 300 + "a" + ")" * 300, "(a)0.9" * 30):
+        try:
+            drawn += len(told(engine, text)) == 4
+        except InvalidRequest:
+            continue
+    assert drawn > 5

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from compel import EmbeddingsProvider, ReturnedEmbeddingsType
 
 from sdxl_service.seam import ImageRequest
 from shared.errors import InvalidRequest, Violation
@@ -61,6 +60,9 @@ class _Encoders:
 
     def __init__(self, pipeline: Any, skip: int) -> None:
         """`skip` counts the encoders' last layers that are left out."""
+        # Here, where the libraries have been quietened: it imports the pipelines of many other models.
+        from compel import EmbeddingsProvider, ReturnedEmbeddingsType
+
         self._device = pipeline._execution_device
         pairs = (pipeline.tokenizer, pipeline.text_encoder), (pipeline.tokenizer_2, pipeline.text_encoder_2)
         self._providers = [

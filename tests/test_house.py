@@ -18,6 +18,7 @@ from atelier.events import Progressed
 from atelier.launcher.house import opened
 from atelier.launcher.programs import Plan
 from atelier.results import File
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
 SMALL = {"resolution": "256x256", "steps": 10, "type": "sdxl_image_fast"}
 
@@ -63,6 +64,21 @@ async def test_an_image_of_a_batch_can_be_made_again_alone(client: AsyncClient):
     alone = await client.image("a red fox", seed=6, **SMALL)
     one, other = (Image.open(io.BytesIO(file.bytes())).convert("RGB") for file in (batch[1], alone[0]))
     assert max(abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)) <= 2
+
+
+async def test_an_image_starts_from_a_picture_and_heeds_weights(client: AsyncClient, tmp_path: Path):
+    start = tmp_path / "start.jpg"
+    Image.new("RGB", (300, 200), (200, 40, 40)).save(start)
+    asked = SMALL | {"reference_image_url": str(start), "seed": 5}
+    [weighted] = await client.image("a red fox", reference_strength=0.7, compel_weights="(red:1.4)", **asked)
+    ran = (await client.jobs(1))[0].callback
+    [plain] = await client.image("a red fox", reference_strength=0.7, **asked)
+    [free] = await client.image("a red fox", seed=5, **SMALL)
+    assert isinstance(ran, sdxl_pb2.SdxlCallback)
+    assert ran.metadata.compel_enhancement
+    assert ran.metadata.reference_mode == sdxl_pb2.SDXL_REFERENCE_MODE_COMPOSITION
+    assert [image.metadata["steps"] for image in (weighted, plain, free)] == [3, 3, 10]
+    assert len({image.bytes() for image in (weighted, plain, free)}) == 3
 
 
 async def test_progress_counts_the_steps_and_estimates_the_rest(client: AsyncClient):

@@ -32,7 +32,10 @@ def check_capabilities(job: WorkerJob, models: Sequence[worker_pb2.Model]) -> No
         return
     for wanted, field in _abilities(job):
         if not any(wanted in model.capabilities for model in models):
-            raise CapabilityMissing(f"{field}: no connected model can do {wanted}")
+            kind = wanted.partition("_")[0]
+            like_it = sorted({word for model in models for word in model.capabilities if word.startswith(f"{kind}_")})
+            but = f", only {', '.join(like_it)}" if like_it else ""
+            raise CapabilityMissing(f"{field}: no connected model can do {wanted}{but}")
     problems = [_size_problem(job, model) for model in models]
     if all(problems):
         raise InvalidRequest(next(problem for problem in problems if problem))
@@ -68,7 +71,8 @@ def _abilities(job: WorkerJob) -> list[tuple[str, str]]:
         has_picture = job.metadata.reference_image_url or job.references.HasField("image")
         if has_picture or job.metadata.reference_type:
             kind = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type or sdxl_pb2.REFERENCE_TYPE_COMPOSITION)
-            field = "reference_image_url" if has_picture else "reference_type"
+            is_asked = job.metadata.reference_type not in (0, sdxl_pb2.REFERENCE_TYPE_COMPOSITION)
+            field = "reference_type" if is_asked or not has_picture else "reference_image_url"
             needed.append((f"reference_{enum_word('ReferenceType', kind)}", f"metadata.{field}"))
     if isinstance(job, wan_pb2.WanJob):
         mode = enum_word("WanReferenceMode", wan_pb2.WanReferenceMode.Name(job.config.reference_mode))

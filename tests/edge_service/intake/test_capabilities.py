@@ -61,6 +61,15 @@ def test_an_ability_the_model_lacks_is_refused_by_field_and_never_ignored(job, f
         check_capabilities(job, [MODEL])
 
 
+def test_the_refusal_says_what_could_be_had_instead():
+    able = worker_pb2.Model(capabilities=["compel", "reference_composition"])
+    asked = image(metadata={"reference_image_url": "https://example.com/a.png", "reference_type": "style"})
+    with pytest.raises(CapabilityMissing) as caught:
+        check_capabilities(asked, [able])
+    says = "metadata.reference_type: no connected model can do reference_style, only reference_composition"
+    assert str(caught.value) == says
+
+
 def test_an_ability_the_model_has_passes():
     check_capabilities(image(compel_enabled=True), [worker_pb2.Model(capabilities=["compel"])])
 

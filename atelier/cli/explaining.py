@@ -8,18 +8,15 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.validation_schemas import enum_word
 
-# How the edge begins the reasons of decisions by which something that was sent is not read, or not as it was sent.
-NOT_READ = ("the model reads", "the oldest")
-NOT_ENHANCED = "enhancement failed"
-
 
 def notes(job: edge_pb2.Job) -> Iterator[str]:
     """What whoever sent the job should know at once of what became of it: its new prompt, and what is not read."""
-    for decision in job.decisions:
-        if decision.why.startswith((*NOT_READ, NOT_ENHANCED)):
-            subject = "" if decision.why.startswith(NOT_ENHANCED) else f"{decision.field}: "
-            yield f"{subject}{decision.why}"
-        elif decision.field == "enhancement_source":
+    for decision in (each for each in job.decisions if each.notable):
+        if decision.field != "enhancement_source":
+            yield f"{decision.field}: {decision.why}"
+        elif decision.to == "none":
+            yield decision.why
+        else:
             yield f"{decision.to} improved the prompt: {_prompt(job)}"
 
 

@@ -173,7 +173,8 @@ class Intake:
     ) -> Plan:  # fmt: skip
         account, why = _mode(wish, tiers().tiers[caller.tier], caller)
         if (mode := mode_of(asked, context, account)) != account:
-            why = decision("content_mode", _word(wish), _word(mode), "what sfw_mode and the context allow at most")
+            because = f"{_word(mode)} is what sfw_mode and the context allow at most"
+            why = decision("content_mode", _word(wish), _word(mode), because, notable=bool(wish))
         judge = self._judge(mode, type_name(asked), caller)
         # With what the edge will say before it: what is left out later takes nothing away from the judgement.
         said = texts_of(asked, {"context": contexts().context(context).prompt(mode)})
@@ -205,7 +206,9 @@ def _mode(
     """The content mode that holds, and why."""
     mode = _strictest(wish, account_mode(tier, caller.content_mode))
     why = "the strictest of request, account and policy; safe for work where the request names none"
-    return mode, decision("content_mode", _word(wish), _word(mode), why)
+    if is_lowered := bool(wish) and wish != mode:
+        why = f"{_word(wish)} was asked for, and {_word(mode)} is the strictest of request, account and policy"
+    return mode, decision("content_mode", _word(wish), _word(mode), why, notable=is_lowered)
 
 
 def _word(mode: "edge_pb2.ContentMode") -> str:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from edge_service.fleet import Fleet, Worker
 from edge_service.fleet.trust import State
+from edge_service.intake.decisions import decision
 from shared.errors import AtelierError, NoWorker
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -54,7 +55,7 @@ async def budget(job: sdxl_pb2.SdxlJob | wan_pb2.WanJob, count: Count) -> list[e
     except AtelierError:
         return [edge_pb2.Decision(field="prompt", why=NOT_COUNTED)]
     found = (_lost(field, text, _shortest(counts, place)) for place, (field, text) in enumerate(texts.items()))
-    return [decision for decision in found if decision]
+    return [lost for lost in found if lost]
 
 
 def _prompts(job: sdxl_pb2.SdxlJob | wan_pb2.WanJob) -> dict[str, str]:
@@ -91,4 +92,4 @@ def _lost(field: str, text: str, measured: Measured | None) -> edge_pb2.Decision
         f"the model reads {limit} tokens of {tokenizer}: from character {read + 1} of {len(text)} on nothing is read,"
         f" the last {lost} of {len(ends)} words"
     )
-    return edge_pb2.Decision(field=field, to=f"{limit} tokens", why=why, **{"from": f"{tokens} tokens"})
+    return decision(field, f"{tokens} tokens", f"{limit} tokens", why, notable=True)

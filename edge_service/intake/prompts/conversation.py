@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge_service.intake.decisions import decision
 from edge_service.intake.prompts.budgets import NOT_COUNTED, Count
 from edge_service.intake.prompts.contexts import DEFAULT, contexts
 from edge_service.intake.prompts.templates import mode_word
@@ -105,8 +106,8 @@ async def _measured(
     try:
         found = (await count([message.content for message in messages]))[0]
     except AtelierError:
-        decision = edge_pb2.Decision(field="messages", why=NOT_COUNTED)
-        return [_Message(message, 0) for message in messages], _Room(0, max_tokens, 0), [decision]
+        uncounted = decision("messages", "", "", NOT_COUNTED)
+        return [_Message(message, 0) for message in messages], _Room(0, max_tokens, 0), [uncounted]
     tokens = [own + found.tokens_per_message for own in found.tokens]
     room = _Room(found.limit, max_tokens, found.tokens_per_message)
     return [_Message(*pair) for pair in zip(messages, tokens, strict=True)], room, []
@@ -138,7 +139,7 @@ def _mode_decisions(
     decisions = [edge_pb2.Decision(field="messages", to="system", why=why)]
     if request.sfw_mode != (word == "sfw"):
         why = "the strictest of account, policy, context and request"
-        decisions.append(edge_pb2.Decision(field="sfw_mode", to="true", why=why, **{"from": "false"}))
+        decisions.append(decision("sfw_mode", "false", "true", why))
     return decisions
 
 
@@ -147,4 +148,4 @@ def _left_out(messages: Sequence[_Message], kept: Sequence[_Message], room: _Roo
     if turns == left:
         return []
     why = f"the oldest {turns - left} of {turns} turns were left out: a conversation has {room.problem(messages)}"
-    return [edge_pb2.Decision(field="messages", to=str(left), why=why, **{"from": str(turns)})]
+    return [decision("messages", str(turns), str(left), why, notable=True)]

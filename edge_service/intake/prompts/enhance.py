@@ -87,9 +87,9 @@ async def enhance(
         await _fits(count, better)
     except _Failed as failure:
         why = f"enhancement failed: {failure}; the prompt is as it was sent"
-        decision = edge_pb2.Decision(field="enhancement_source", to="none", why=why)
+        decision = edge_pb2.Decision(field="enhancement_source", to="none", why=why, notable=True)
         return Enhanced(prompt, job_pb2.ENHANCEMENT_SOURCE_NONE, [decision])
-    decision = edge_pb2.Decision(field="enhancement_source", to=model, why=_credit(callback))
+    decision = edge_pb2.Decision(field="enhancement_source", to=model, why=_credit(callback), notable=True)
     return Enhanced(better, SOURCES[model], [decision])
 
 

@@ -26,7 +26,7 @@ def weigh(job: WorkerJob, asked: WorkerJob) -> list[edge_pb2.Decision]:
         check_weights(texts)
     elif found := [field for field, text in texts.items() if has_weights(text)]:
         why = f"{', '.join(found)}: weights such as (word:1.3) are plain text while compel is off"
-        decisions.append(decision("compel_enabled", "false", "false", why))
+        decisions.append(decision("compel_enabled", "false", "false", why, notable=True))
     return decisions
 
 
@@ -52,7 +52,8 @@ def _settle(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob) -> list[edge_pb2.Dec
         says = "has no effect while compel_enabled is false: leave one of them out"
         raise InvalidRequest(Violation("sdxl.compel_weights", says))
     job.ClearField("compel_weights")
-    return [decision("compel_weights", "", "", "those of the preset have no effect while compel_enabled is false")]
+    why = "those of the preset have no effect while compel_enabled is false"
+    return [decision("compel_weights", "", "", why, notable=True)]
 
 
 def _texts(job: sdxl_pb2.SdxlJob) -> dict[str, str]:

@@ -256,7 +256,7 @@ def test_what_became_of_a_job_without_a_wish_is_told_at_once_to_people(
 ) -> None:
     script.accepted.sdxl.prompt = "a red fox, sharp"
     script.accepted.decisions.add(field="config.steps", to="25", why="default of sdxl_image_high")
-    script.accepted.decisions.add(field=field, to=to, why=why)
+    script.accepted.decisions.add(field=field, to=to, why=why, notable=True)
     result = run("image", "a red fox")
     assert [line for line in result.stderr.splitlines() if line.startswith("note")] == [said]
     assert "note" not in result.stdout

@@ -139,18 +139,21 @@ async def test_an_account_shows_no_mode_that_the_policy_gives_nobody(ann: Calls,
         catalog = await ann.catalog.GetCatalog(edge_pb2.GetCatalogRequest(), metadata=ann.metadata)
         job = await ann.submit(sdxl=FOX, content_mode="nsfw")
     assert account.content_mode == job.content_mode == edge_pb2.CONTENT_MODE_SFW
+    lowered = [each.why for each in job.decisions if each.notable]
+    assert lowered == ["nsfw was asked for, and sfw is the strictest of request, account and policy"]
     assert list(catalog.content_modes) == [edge_pb2.CONTENT_MODE_SFW]
 
 
 async def test_the_decision_names_the_mode_that_holds_in_a_conversation(ann: Calls):
     job = await ann.submit(chat=says("hello") | {"sfw_mode": True}, content_mode="nsfw")
     first = next(each for each in job.decisions if each.field == "content_mode")
-    assert (getattr(first, "from"), first.to) == ("nsfw", "sfw")
+    assert (getattr(first, "from"), first.to, first.notable) == ("nsfw", "sfw", True)
     assert job.content_mode == edge_pb2.CONTENT_MODE_SFW
 
 
 async def test_a_job_tells_how_it_came_to_be(ann: Calls):
     job = await ann.submit(sdxl=FOX, style="photo", aspect_ratio="16:9")
+    assert [each for each in job.decisions if each.notable] == []
     assert job.original_prompt == "a red fox"
     assert job.sdxl.prompt == "a photograph of a red fox, natural light, 35mm"
     assert job.sdxl.config.resolution == "1344x768"

@@ -55,6 +55,7 @@ async def test_an_image_prompt_that_is_read_to_its_end_needs_no_decision() -> No
 async def test_one_word_more_is_reported() -> None:
     (decision,) = await budget(image("red " * 75 + "fox"), count_by("sdxl"))
     assert (decision.field, getattr(decision, "from"), decision.to) == ("prompt", "78 tokens", "77 tokens")
+    assert decision.notable
     assert decision.why == (
         "the model reads 77 tokens of clip_l: from character 300 of 303 on nothing is read, the last 1 of 76 words"
     )

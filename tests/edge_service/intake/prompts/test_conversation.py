@@ -134,6 +134,7 @@ async def test_the_oldest_turns_go_first_an_answer_with_its_question_and_the_new
     assert said(done.request) == left
     gone = [decision for decision in done.decisions if "left out" in decision.why]
     assert bool(gone) == (left != TURNS)
+    assert [decision for decision in done.decisions if decision.notable] == gone
     for decision in gone:
         assert (decision.field, getattr(decision, "from"), decision.to) == ("messages", "5", str(len(left)))
         assert decision.why == (

@@ -70,7 +70,7 @@ def failed(done: Enhanced, why: str) -> None:
     assert done.prompt == PROMPT
     assert done.source == job_pb2.ENHANCEMENT_SOURCE_NONE
     (decision,) = done.decisions
-    assert (decision.field, decision.to) == ("enhancement_source", "none")
+    assert (decision.field, decision.to, decision.notable) == ("enhancement_source", "none", True)
     assert decision.why.startswith("enhancement failed: ")
     assert why in decision.why
     assert decision.why.endswith("; the prompt is as it was sent")
@@ -114,6 +114,7 @@ async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None
     )
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
     assert "another-name on chat_worker_001 improved the prompt" in done.decisions[0].why
+    assert done.decisions[0].notable
     async with asyncio.timeout(5):
         await house.engine.idle.wait()
 

@@ -67,6 +67,7 @@ def test_while_compel_is_off_marks_are_plain_text_and_the_job_says_so() -> None:
     _, decisions = weighed(prompt="a (red:1.3) fox")
     why = "prompt: weights such as (word:1.3) are plain text while compel is off"
     assert said(decisions) == [("compel_enabled", "false", why)]
+    assert decisions[0].notable
 
 
 def test_videos_have_no_weights() -> None:

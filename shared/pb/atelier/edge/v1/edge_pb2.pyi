@@ -600,15 +600,17 @@ class Attempt(_message.Message):
     def __init__(self, number: _Optional[int] = ..., worker_id: _Optional[str] = ..., started: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[_job_pb2.JobError, _Mapping]] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("field", "to", "why")
+    __slots__ = ("field", "to", "why", "notable")
     FIELD_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     WHY_FIELD_NUMBER: _ClassVar[int]
+    NOTABLE_FIELD_NUMBER: _ClassVar[int]
     field: str
     to: str
     why: str
-    def __init__(self, field: _Optional[str] = ..., to: _Optional[str] = ..., why: _Optional[str] = ..., **kwargs) -> None: ...
+    notable: bool
+    def __init__(self, field: _Optional[str] = ..., to: _Optional[str] = ..., why: _Optional[str] = ..., notable: _Optional[bool] = ..., **kwargs) -> None: ...
 
 class Webhook(_message.Message):
     __slots__ = ("url", "on_start")

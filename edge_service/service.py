@@ -17,7 +17,7 @@ from edge_service.fleet.credentials import Credentials
 from edge_service.http import HttpServer, application
 from edge_service.intake.pictures.references import References
 from edge_service.intake.plan import Intake
-from edge_service.intake.tiers import tiers
+from edge_service.intake.tiers import DEVELOPERS, tiers
 from edge_service.jobs.database import Database, EmbeddedPostgres
 from edge_service.jobs.dispatcher import Dispatcher
 from edge_service.jobs.estimates.costs import Costs
@@ -49,7 +49,7 @@ from shared.assets import AssetStore
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import write_address
 
-DEVELOPER = Principal("developer", "admin")
+DEVELOPER = Principal("developer", DEVELOPERS)
 
 
 class Edge:

@@ -17,6 +17,8 @@ ABILITIES = ("chat", "enhancement", "fleet", "keys", "nsfw", "references", "webh
 Permission = Annotated[
     str, StringConstraints(pattern=rf"^({'|'.join(ABILITIES)}|job\.[a-z0-9_*]+|worker\.[a-z0-9_]+)$")
 ]
+# The tier of the developer token: without it an operator would lock themselves out.
+DEVELOPERS = "admin"
 # What the tables count with.
 MOST, MOST_LONG = 2**31 - 1, 2**63 - 1
 
@@ -106,8 +108,8 @@ class Tiers(Strict):
 
     @model_validator(mode="after")
     def _has_tiers(self) -> "Tiers":
-        if not self.tiers:
-            raise ValueError("tiers: name at least one")
+        if DEVELOPERS not in self.tiers:
+            raise ValueError(f"tiers: {DEVELOPERS} is missing, which is the tier of the developer token")
         return self
 
     def limits(self, name: str) -> Limits:

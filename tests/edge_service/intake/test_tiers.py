@@ -15,9 +15,11 @@ SHIPPED = tiers().tiers
 
 
 def written(**changes: Any) -> Tiers:
-    """A table with one tier, "basic" with changes."""
-    entry = SHIPPED["basic"].model_dump() | changes
-    return Tiers(version=1, ageing_seconds=60, max_queued_by_all=10, tiers={"changed": entry})  # type: ignore[dict-item]
+    """A table with "basic" with changes and the tier that no table goes without."""
+    table = tiers().model_dump()
+    return Tiers.model_validate(
+        table | {"tiers": {"changed": table["tiers"]["basic"] | changes, "admin": table["tiers"]["admin"]}}
+    )
 
 
 def tier(*permissions: str) -> Tier:
@@ -84,6 +86,13 @@ def test_each_tier_may_use_at_least_what_the_one_below_may():
         assert set(lower.granted(job_types())) <= set(higher.granted(job_types()))
         for name in ("requests_per_minute", "max_running", "jobs_per_day", "credits_per_period", "storage_bytes"):
             assert getattr(lower.quotas, name) < getattr(higher.quotas, name)
+
+
+def test_nobody_locks_the_developer_out():
+    table = tiers().model_dump()
+    del table["tiers"]["admin"]
+    with pytest.raises(ValidationError, match="admin is missing, which is the tier of the developer token"):
+        Tiers.model_validate(table)
 
 
 def test_the_name_of_a_tier_is_its_key():

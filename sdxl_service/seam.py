@@ -123,7 +123,8 @@ class Engine(Protocol):
     def generate(self, request: ImageRequest, report: Report) -> Pictures:
         """Draw; blocks, one call at a time.
 
-        `report` is called at every phase, after every denoising step and before every decoded image; what it raises
-        ends the work at once and comes out unchanged, and the engine stays usable. Raises InvalidRequest for what
-        this model cannot do, ReferenceUnusable, OutOfMemory, and EngineFailed when the model makes no picture.
+        `report` is called at every phase, before every run of a text encoder where words are weighed, after every
+        denoising step and before every decoded image; what it raises ends the work at once and comes out unchanged,
+        and the engine stays usable. Raises InvalidRequest for what this model cannot do, ReferenceUnusable,
+        OutOfMemory, and EngineFailed when the model makes no picture.
         """

@@ -9,20 +9,23 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sdxl_service.seam import ImageRequest
+from sdxl_service.seam import ImageRequest, Phase, Report, Step
 from shared.errors import InvalidRequest, Violation
 from shared.prompt_weights import Piece, Unreadable, read
 
 COMMA = Piece(", ", 1.0)
 
 
-def condition(pipeline: Any, request: ImageRequest) -> dict[str, Any]:
-    """The pipeline's arguments for the prompts of a request. Raises InvalidRequest for weights that cannot be read."""
+def condition(pipeline: Any, request: ImageRequest, report: Report) -> dict[str, Any]:
+    """The pipeline's arguments for the prompts of a request. Raises InvalidRequest for weights that cannot be read.
+
+    `report` is called before every run of a text encoder: many weights below 1 make many.
+    """
     if not request.weighted:
         # None is what SDXL was trained with for "no prompt".
         return {"prompt": request.prompt, "negative_prompt": request.negative_prompt or None}
     # As the pipelines have it: layers are left out for what is wanted, and never for what is not.
-    wanting, refusing = _Encoders(pipeline, request.clip_skip or 0), _Encoders(pipeline, 0)
+    wanting, refusing = _Encoders(pipeline, request.clip_skip or 0, report), _Encoders(pipeline, 0, report)
     prompt, more = wanting.pieces("prompt", request.prompt), wanting.pieces("weights", request.weights)
     negative = refusing.pieces("negative_prompt", request.negative_prompt)
     wanted = wanting.embed([*prompt, COMMA, *more] if prompt and more else [*prompt, *more])
@@ -58,7 +61,7 @@ class Embedded(NamedTuple):
 class _Encoders:
     """The two text encoders of a pipeline, in compel's hands. Long prompts are read in as many parts as it takes."""
 
-    def __init__(self, pipeline: Any, skip: int) -> None:
+    def __init__(self, pipeline: Any, skip: int, report: Report) -> None:
         """`skip` counts the encoders' last layers that are left out."""
         # Here, where the libraries have been quietened: it imports the pipelines of many other models.
         from compel import EmbeddingsProvider, ReturnedEmbeddingsType
@@ -68,7 +71,7 @@ class _Encoders:
         self._providers = [
             EmbeddingsProvider(
                 tokenizer,
-                _Shortened(encoder, skip),
+                _Shortened(encoder, skip, report),
                 truncate=False,
                 returned_embeddings_type=ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
                 device=self._device,
@@ -103,11 +106,12 @@ class _Encoders:
 class _Shortened:
     """A text encoder as compel calls it, with its last layers left out: compel always takes the last but one."""
 
-    def __init__(self, encoder: Any, skip: int) -> None:
-        self._encoder, self._skip = encoder, skip
+    def __init__(self, encoder: Any, skip: int, report: Report) -> None:
+        self._encoder, self._skip, self._report = encoder, skip, report
         self.device, self.dtype = encoder.device, encoder.dtype
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        self._report(Step(Phase.ENCODING))
         output = self._encoder(*args, **options)
         if self._skip and output.hidden_states:
             output.hidden_states = output.hidden_states[: -self._skip]

@@ -175,7 +175,7 @@ def _denoise(pipeline: Any, request: ImageRequest, report: Report) -> tuple[torc
         return {}
 
     denoised = pipeline(
-        **condition(pipeline, request),
+        **condition(pipeline, request, report),
         **_start(pipeline, request),
         num_inference_steps=request.steps,
         guidance_scale=request.guidance_scale,

@@ -11,19 +11,19 @@ from compel import CompelForSDXL
 
 from sdxl_service.engine import DiffusersEngine
 from sdxl_service.engine.conditioning import condition
-from sdxl_service.seam import Reference
+from sdxl_service.seam import Phase, Reference, Report, Step
 from shared.errors import InvalidRequest
-from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw
+from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, ignore
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
 LONG = ", ".join(f"{word} lighthouse" for word in ("red", "tall", "old", "white", "burning") * 20)
 
 
-def told(engine: DiffusersEngine, prompt: str, **changes: Any) -> dict[str, torch.Tensor]:
+def told(engine: DiffusersEngine, prompt: str, report: Report = ignore, **changes: Any) -> dict[str, torch.Tensor]:
     request = dataclasses.replace(REQUEST, prompt=prompt, weighted=True, **changes)
     with torch.no_grad():
-        return condition(engine._pipeline, request)
+        return condition(engine._pipeline, request, report)
 
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -132,6 +132,22 @@ def test_what_cannot_be_read_is_refused_with_its_field(engine: DiffusersEngine, 
         draw(engine, **{field: "a (red boat"}, weighted=True)
     says = r"the ( at character 3 is never closed; write \( for the character"
     assert str(caught.value) == f"{field}: {says}"
+
+
+def test_a_job_can_be_ended_between_any_two_runs_of_a_text_encoder(engine: DiffusersEngine) -> None:
+    many = "".join(f"(a:0.{digit})b " for digit in range(1, 9))
+    seen: list[Step] = []
+    told(engine, many, seen.append)
+    assert len(seen) > 2 * 8
+    assert {step.phase for step in seen} == {Phase.ENCODING}
+
+    def gone(step: Step) -> None:
+        seen.pop()
+        if len(seen) == 3:
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        told(engine, many, gone)
 
 
 def test_without_weighing_marks_are_plain_text(engine: DiffusersEngine) -> None:

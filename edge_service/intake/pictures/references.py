@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from edge_service.addresses import Addresses
 from edge_service.intake.job_types import WorkerJob
 from edge_service.intake.pictures.images import MOST_BYTES, PictureRefused
-from edge_service.intake.pictures.steering import Wanted, clear_addresses, wanted
+from edge_service.intake.pictures.steering import clear_addresses, wanted
+from edge_service.intake.pictures.steering_videos import Wanted
 from edge_service.jobs.uploads import Source, Uploads
 from edge_service.outgoing import Outgoing, Unanswered
 from shared.assets import KEY

@@ -80,14 +80,12 @@ def _drop_unused(job: wan_pb2.WanJob, decisions: list[edge_pb2.Decision]) -> Non
         is_used = job.config.reference_mode in slot.modes and not getattr(job.config, slot.field)
         if getattr(job.metadata, slot.fallback) and not is_used:
             job.metadata.ClearField(slot.fallback)
-            why = "a fallback that is not needed"
-            decisions.append(edge_pb2.Decision(field=f"metadata.{slot.fallback}", to="", why=why))
+            decisions.append(decision(f"metadata.{slot.fallback}", "", "", "a fallback that is not needed"))
 
 
 def _set_mode(job: wan_pb2.WanJob, mode: int, why: str, decisions: list[edge_pb2.Decision]) -> None:
-    decision = edge_pb2.Decision(field="config.reference_mode", to=_mode_word(mode), why=why)
-    setattr(decision, "from", _mode_word(job.config.reference_mode) if job.config.reference_mode else "")
-    decisions.append(decision)
+    before = _mode_word(job.config.reference_mode) if job.config.reference_mode else ""
+    decisions.append(decision("config.reference_mode", before, _mode_word(mode), why))
     job.config.reference_mode = mode  # type: ignore[assignment]
 
 
@@ -100,5 +98,6 @@ def _field(job: wan_pb2.WanJob, slot: Slot) -> str:
 
 
 def named(job: wan_pb2.WanJob, slot: Slot) -> Wanted | None:
+    """The picture of a slot; None if the job names none."""
     value = getattr(job.config, slot.field) or getattr(job.metadata, slot.fallback)
     return Wanted(_field(job, slot), value, slot.place) if value else None

@@ -12,7 +12,7 @@ besides weights (.and, .blend, .swap) are refused, never read as text.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 LEAST, MOST = 0.0, 3.0
@@ -21,16 +21,18 @@ MOST_PIECES = 64
 PLUS, MINUS = 1.1, 0.9
 
 _ESCAPED = re.compile(r"\\([()\\:+\-])")
-_NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
-_NUMBER_LIKE = re.compile(r"[+-]?[0-9.]+")
+_PLAIN = re.compile(r"[^\\()+\-:]+")
+# A weight stands where a word ends, and nowhere else: "(cute)3d" and "well-known" have none.
+_END = r"(?=[\s,.;:!?()]|$)"
+_NUMBER = re.compile(rf"[0-9]*\.?[0-9]+{_END}")
 _STEPS = re.compile(r"[+-]+")
+_ENDING_STEPS = re.compile(rf"[+-]+{_END}")
+# The end of a group, "1.3)" behind a colon; in place of the number there may be something like one, or nothing.
+_INSIDE = re.compile(r":\s*+([+-]?[0-9.]+)?\s*+\)")
 # Compel weighs what stands in quotes; here quotes are text, and nobody shall think that they are not.
-_QUOTED = re.compile(r'"[^"]+"(?=\+|-|[0-9]*\.[0-9])')
+_QUOTED = re.compile(rf'"[^"]+"(?=(?:[+-]+|[0-9]*\.?[0-9]+){_END})')
 # What compel reads as a call.
 _CALL = re.compile(r"\.(and|add|blend|swap|attend)\(")
-# A run of + or - weighs what is before it only where the word ends with it.
-_END_OF_WORD = re.compile(r"[\s,.;:!?()]|$")
-_PLAIN = re.compile(r"[^\\()+\-:]+")
 
 
 class Unreadable(ValueError):
@@ -48,35 +50,33 @@ class Piece:
 
 @dataclass
 class _Group:
-    """An open group: where it began, and what it holds so far."""
+    """What stands between ( and ): where it began, what it holds, how much that counts."""
 
     start: int
-    pieces: list[Piece] = field(default_factory=list)
-
-    def close(self, weight: float) -> Iterator[Piece]:
-        return (Piece(piece.text, piece.weight * weight) for piece in self.pieces)
+    parts: "list[Piece | _Group]" = field(default_factory=list)
+    weight: float = 1.0
 
 
 def read(text: str) -> tuple[Piece, ...]:
-    """The pieces of a prompt in order, neighbours of the same weight as one. Raises Unreadable."""
+    """The pieces of a prompt in order, neighbours of the same weight as one. Takes linear time. Raises Unreadable."""
     if found := _QUOTED.search(text):
-        raise Unreadable(
-            f"the weight at character {found.end() + 1} is behind a quote; write ( ) around what it is for"
-        )
+        says = "is behind a quote; write ( ) around what it is for"
+        raise Unreadable(f"the weight at character {found.end() + 1} {says}")
     groups, at = [_Group(0)], 0
     while at < len(text):
         if text[at] == "(":
             groups.append(_Group(at))
             at += 1
         elif text[at] == ")":
-            at = _close(text, at, groups, 1.0)
-        elif text[at] == ":" and len(groups) > 1:
-            at = _colon(text, at, groups)
+            at = _close(text, at, groups)
+        elif (inside := _INSIDE.match(text, at)) and len(groups) > 1:
+            groups[-1].weight = _inner_weight(inside)
+            at = _close(text, inside.end() - 1, groups)
         else:
-            at = _words(text, at, groups[-1].pieces)
+            at = _words(text, at, groups[-1].parts)
     if len(groups) > 1:
         raise Unreadable(f"the ( at character {groups[-1].start + 1} is never closed; write \\( for the character")
-    return _merged(groups[0].pieces)
+    return _merged(_flat(groups[0]))
 
 
 def has_weights(text: str) -> bool:
@@ -84,69 +84,60 @@ def has_weights(text: str) -> bool:
     return re.search(r"\([^()]*:\s*[0-9.]+\s*\)|\([^()]+\)[0-9]*\.[0-9]", text) is not None
 
 
-def _close(text: str, at: int, groups: list[_Group], weight: float) -> int:
+def _close(text: str, at: int, groups: list[_Group]) -> int:
     """Ends the innermost group at the `)` at `at`; returns where the text goes on."""
     if len(groups) == 1:
         raise Unreadable(f"the ) at character {at + 1} closes nothing; write \\) for the character")
     group, end = groups.pop(), at + 1
+    groups[-1].parts.append(group)
     if call := _CALL.match(text, end):
         raise Unreadable(f".{call[1]} at character {end + 1} is not supported, only weights are")
-    if found := _NUMBER.match(text, end) or _ending_steps(text, end):
-        if weight != 1.0:
-            raise Unreadable(f"the group at character {group.start + 1} has two weights")
-        weight, end = _weight(found[0], end), found.end()
-    groups[-1].pieces.extend(group.close(weight))
-    return end
+    outer = _NUMBER.match(text, end) or _ENDING_STEPS.match(text, end)
+    if outer is None:
+        return end
+    if group.weight != 1.0:
+        raise Unreadable(f"the group at character {group.start + 1} has two weights")
+    group.weight = _weight(outer[0], end)
+    return outer.end()
 
 
-def _colon(text: str, at: int, groups: list[_Group]) -> int:
-    """Reads ":1.3)" as the weight and the end of a group; any other colon is text."""
-    inside = text[at + 1 :].partition(")")[0]
-    if text[at + 1 + len(inside) :][:1] != ")":
-        raise Unreadable(f"the ( at character {groups[-1].start + 1} is never closed; write \\( for the character")
-    word = inside.strip()
-    if word and not _NUMBER_LIKE.fullmatch(word):
-        groups[-1].pieces.append(Piece(":", 1.0))
-        return at + 1
-    if not word:
-        raise Unreadable(f"a weight is missing after the : at character {at + 1}; write \\: for the character")
-    return _close(text, at + 1 + len(inside), groups, _weight(word, at + 1))
+def _inner_weight(inside: re.Match[str]) -> float:
+    if inside[1] is None:
+        raise Unreadable(
+            f"a weight is missing after the : at character {inside.start() + 1}; write \\: for the character"
+        )
+    return _weight(inside[1], inside.start(1))
 
 
-def _words(text: str, at: int, pieces: list[Piece]) -> int:
+def _words(text: str, at: int, parts: list[Piece | _Group]) -> int:
     """Reads text up to the next mark of a group, and the + or - behind a word."""
     if escaped := _ESCAPED.match(text, at):
-        pieces.append(Piece(escaped[1], 1.0))
+        parts.append(Piece(escaped[1], 1.0))
         return escaped.end()
     if plain := _PLAIN.match(text, at):
-        pieces.append(Piece(plain[0], 1.0))
+        parts.append(Piece(plain[0], 1.0))
         return plain.end()
-    if (steps := _ending_steps(text, at)) and (word := _taken_back(pieces)):
-        pieces.append(Piece(word, _weight(steps[0], at)))
+    if (steps := _ENDING_STEPS.match(text, at)) and (word := _taken_back(parts)):
+        parts.append(Piece(word, _weight(steps[0], at)))
         return steps.end()
     if steps := _STEPS.match(text, at):
-        pieces.append(Piece(steps[0], 1.0))
+        parts.append(Piece(steps[0], 1.0))
         return steps.end()
-    pieces.append(Piece(text[at], 1.0))  # a lone backslash, or a colon outside of groups
+    parts.append(Piece(text[at], 1.0))  # a lone backslash, or a colon that ends no group
     return at + 1
 
 
-def _ending_steps(text: str, at: int) -> re.Match[str] | None:
-    steps = _STEPS.match(text, at)
-    return steps if steps and _END_OF_WORD.match(text, steps.end()) else None
-
-
-def _taken_back(pieces: list[Piece]) -> str:
-    """Takes the word that the text ends with off the pieces; "" if it ends with none."""
-    word = ""
-    while pieces and pieces[-1].weight == 1.0:
-        text = pieces.pop().text
-        letters = "" if text[-1].isspace() else text.split()[-1]
-        word = letters + word
-        if before := text.removesuffix(letters):
-            pieces.append(Piece(before, 1.0))
+def _taken_back(parts: list[Piece | _Group]) -> str:
+    """Takes the word that the text ends with off the parts; "" if it ends with none."""
+    letters: list[str] = []
+    while parts and isinstance(last := parts[-1], Piece) and last.weight == 1.0:
+        word = "" if last.text[-1].isspace() else last.text.split()[-1]
+        letters.append(word)
+        parts.pop()
+        if before := last.text.removesuffix(word):
+            parts.append(Piece(before, 1.0))
             break
-    return word
+    return "".join(reversed(letters))
 
 
 def _weight(word: str, at: int) -> float:
@@ -165,17 +156,31 @@ def _weight(word: str, at: int) -> float:
     return number
 
 
-def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:
-    merged: list[Piece] = []
+def _flat(whole: _Group) -> Iterator[Piece]:
+    """The pieces of nested groups in order, each with the product of the weights it stands in."""
+    open_groups = [(iter(whole.parts), whole.weight)]
+    while open_groups:
+        parts, weight = open_groups[-1]
+        part = next(parts, None)
+        if part is None:
+            open_groups.pop()
+        elif isinstance(part, _Group):
+            open_groups.append((iter(part.parts), weight * part.weight))
+        else:
+            yield Piece(part.text, weight * part.weight)
+
+
+def _merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
+    merged: list[tuple[list[str], float]] = []
     for piece in pieces:
         # Blanks count nothing by themselves: they belong to what they follow.
-        if merged and (merged[-1].weight == piece.weight or not piece.text.strip()):
-            merged[-1] = Piece(merged[-1].text + piece.text, merged[-1].weight)
+        if merged and (merged[-1][1] == piece.weight or not piece.text.strip()):
+            merged[-1][0].append(piece.text)
         elif piece.text.strip():
-            merged.append(piece)
-    for piece in merged:
-        if not LEAST <= piece.weight <= MOST:
-            raise Unreadable(f"the weights of nested groups make {piece.weight:g}, which must be {LEAST:g} to {MOST:g}")
+            merged.append(([piece.text], piece.weight))
+    for _, weight in merged:
+        if not LEAST <= weight <= MOST:
+            raise Unreadable(f"the weights of nested groups make {weight:g}, which must be {LEAST:g} to {MOST:g}")
     if len(merged) > MOST_PIECES:
         raise Unreadable(f"must have at most {MOST_PIECES} pieces of different weights in a row, got {len(merged)}")
-    return tuple(merged)
+    return tuple(Piece("".join(texts), weight) for texts, weight in merged)

@@ -1,5 +1,6 @@
 """Weights in prompts: what is read as a weight, what stays text, and what is refused."""
 
+import contextlib
 import random
 from itertools import pairwise
 
@@ -36,6 +37,8 @@ def pieces(text: str) -> list[tuple[str, float]]:
         ("(((red)+)+)+", [("red", 1.331)]),
         ("(red:1.2)(green:1.2)", [("redgreen", 1.2)]),
         ("(well)-known", [("well-known", 1.0)]),
+        ("(cute)3d render, (nikon)85mm", [("cute3d render, nikon85mm", 1.0)]),
+        ("a (b)c++", [("a b", 1.0), ("c", 1.21)]),
         ("()", []),
         ("a ( :1.3) b", [("a   b", 1.0)]),
         ("(colours: red, green)1.1", [("colours: red, green", 1.1)]),
@@ -56,7 +59,7 @@ def test_weights_are_read(text: str, found: list[tuple[str, float]]) -> None:
         "re-enter, well--known and a+b",
         "a boat+-b",
         "[red], {blue} <lora:x:1.0> \\ back\\slash",
-        '"the red boat" at sea',
+        '"the red boat" at sea, "retro"-style, "a"+"b"',
         "half past 12:30: late",
         "灯台, 赤い舟 😀",
     ],
@@ -95,7 +98,7 @@ def test_a_backslash_makes_a_mark_a_character(text: str, found: list[tuple[str, 
         ("(red:1.3)+", "the group at character 1 has two weights"),
         ("(red:-1)", "the weight at character 6 must be 0 to 3, got -1"),
         ("(at 12:30)", "the weight at character 8 must be 0 to 3, got 30"),
-        ("(nikon)85mm", "the weight at character 8 must be 0 to 3, got 85"),
+        ("(nikon)85 mm", "the weight at character 8 must be 0 to 3, got 85"),
         ("(red)" + "+" * 12, "the weight at character 6 must be 0 to 3, got 3.13843"),
         ("((red)2)2", "the weights of nested groups make 4, which must be 0 to 3"),
         ('("a boat", "a car").blend(1, 0.5)', ".blend at character 20 is not supported, only weights are"),
@@ -117,6 +120,14 @@ def test_the_number_of_pieces_is_bounded() -> None:
     assert len(read(most)) == MOST_PIECES
     with pytest.raises(Unreadable, match=f"at most {MOST_PIECES} pieces of different weights in a row, got 65"):
         read(most + "(c:1.3)")
+
+
+@pytest.mark.parametrize(
+    "text", ["(:a" * 20_000 + ")" * 20_000, "(a" * 20_000 + ")" * 20_000, "(" + ":" * 50_000 + ")", ":" + " " * 50_000]
+)
+def test_long_texts_take_no_longer_than_their_length(text: str) -> None:
+    with contextlib.suppress(Unreadable):  # where time grows with the square of the length, each of these takes minutes
+        read(text)
 
 
 def test_deep_nesting_is_no_trouble() -> None:

@@ -43,26 +43,31 @@ class Judge:
     """At judging long texts: a thread that judges leaves the others, and the calls of everybody, half of the time."""
     _passed: tuple[dict[str, str], str] | None = field(default=None, init=False)
 
-    def judge(self, texts: Mapping[str, str]) -> str:
-        """The rules that the texts passed, in words. Raises ContentForbidden, ContentNotAllowed."""
-        if self.worker_type == "sdxl":
-            texts = {place: with_weights_applied(text) for place, text in texts.items()}
-        safety.refuse(texts)
-        return content.check(texts, mode_word(self.mode), self.tier, self.worker_type)
-
     async def passes(self, texts: Mapping[str, str]) -> str:
-        """The same, and what the policy's classifier said. What has passed is not looked at again."""
+        """What the texts passed, in words: the rules, and the policy's classifier. What has passed is not looked at
+        again. Raises ContentForbidden, ContentNotAllowed.
+        """
         spoken = _spoken(texts)
         if self._passed and self._passed[0] == spoken:
             return self._passed[1]
-        if is_long(spoken):
+        read = self._as_read(spoken)
+        if is_long(read):
             async with self.turns.of(self.owner):
-                rules = await asyncio.to_thread(self.judge, spoken)
+                rules = await asyncio.to_thread(self._rules, read)
         else:
-            rules = self.judge(spoken)
-        classified = await classify(spoken, mode_word(self.mode), self.classifier)
+            rules = self._rules(read)
+        classified = await classify(read, mode_word(self.mode), self.classifier)
         self._passed = spoken, "; ".join(filter(None, (rules, classified)))
         return self._passed[1]
+
+    def _rules(self, read: Mapping[str, str]) -> str:
+        safety.refuse(read)
+        return content.check(read, mode_word(self.mode), self.tier, self.worker_type)
+
+    def _as_read(self, texts: Mapping[str, str]) -> dict[str, str]:
+        if self.worker_type != "sdxl":
+            return dict(texts)
+        return {place: with_weights_applied(text) for place, text in texts.items()}
 
     async def check(self, texts: Mapping[str, str]) -> str:
         """The same for what a person says. A line in the audit log tells of a refusal: a digest, never the text."""

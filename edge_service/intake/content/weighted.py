@@ -1,16 +1,19 @@
-"""What a model reads of a text once its weights are applied: "(te:1.0)en" is one word to it.
+"""What a model reads of a text once its weights are applied: "(te:1.0)en" is one word to it, "x(te:1.1)x" three.
 
-Weights can part a word, or take one back, in more ways than a filter of words knows. So a text that has any is judged
-together with what becomes of it, whether or not compel is on: only image jobs, whose texts are short, can have them.
+Weights can part a word, join two, or take one back, in more ways than a filter of words knows. So a text that has any
+is judged together with what becomes of it, whether or not compel is on: only image jobs, whose texts are short, have
+them.
 """
 
 from shared.prompt_weights import Unreadable, read
 
-_NO_PARENTHESES = str.maketrans("()", "  ")
+# Marks with which a text could pretend to be no part of what is taken back.
+_MARKS = str.maketrans("():", "   ")
 
 
 def with_weights_applied(text: str) -> str:
-    """The text, followed by itself without marks and by all that counts less than it would. Never raises.
+    """The text, and on lines of their own its pieces as one text, its pieces as words, and what counts less than it
+    would, marked as such. Never raises.
 
     A text whose weights cannot be read is no text of a job that has them: it is returned as it is.
     """
@@ -18,6 +21,10 @@ def with_weights_applied(text: str) -> str:
         pieces = read(text)
     except Unreadable:
         return text
-    whole = "".join(piece.text for piece in pieces)
-    taken_back = [f"({piece.text.translate(_NO_PARENTHESES)})0.1" for piece in pieces if piece.weight < 1]
-    return text if whole == text else "\n".join([text, whole, *taken_back])
+    joined = "".join(piece.text for piece in pieces)
+    if joined == text:
+        return text
+    words = " ".join(piece.text for piece in pieces)
+    less = [piece.text.translate(_MARKS) for piece in pieces if piece.weight < 1]
+    taken_back = [f"({' '.join(less)})0.1", f"({''.join(less)})0.1"] if less else []
+    return "\n".join([text, joined, words, *taken_back])

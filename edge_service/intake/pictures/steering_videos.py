@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from edge_service.intake.decisions import decision
 from edge_service.intake.pictures.settling import default_strength, refuse_idle
 from shared.errors import InvalidRequest, Violation
 from shared.pb.atelier.edge.v1 import edge_pb2

@@ -13,7 +13,7 @@ SCHEDULERS = ("euler", "euler_ancestral", "ddim", "dpmpp_2m", "unipc")
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture to start from: an image file, and the share of the steps that is done on it.
+    """A picture to start from: a PNG file, and the share of the steps that is done on it.
 
     The picture is scaled to cover the size of the request. `int(steps * denoise)` steps run, which must be one or more.
     """

@@ -51,6 +51,7 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
     ) -> AsyncIterator[sdxl_pb2.GenerateResponse]:
         job, meter = request.job, Meter()
         refuse_impossible(job, self._jobs.engine.model)
+        self._jobs.slots.check()  # before a whole picture is loaded for a job that has no place
         wanted = image_request(job, await self._reference(job))
 
         async def store(drawn: Pictures) -> sdxl_pb2.SdxlCallback:

@@ -4,6 +4,7 @@ The weighing is compel's. Its own parser is not used: it reads a part of what ca
 the pooled embedding as if they were words.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from shared.errors import InvalidRequest, Violation
 from shared.prompt_weights import Piece, Unreadable, read
 
 COMMA = Piece(", ", 1.0)
+MOST_RUNS = 256
+"""Of each text encoder for one request."""
 
 
 def condition(pipeline: Any, request: ImageRequest, report: Report) -> dict[str, Any]:
@@ -28,16 +31,21 @@ def condition(pipeline: Any, request: ImageRequest, report: Report) -> dict[str,
     wanting, refusing = _Encoders(pipeline, request.clip_skip or 0, report), _Encoders(pipeline, 0, report)
     prompt, more = wanting.pieces("prompt", request.prompt), wanting.pieces("weights", request.weights)
     negative = refusing.pieces("negative_prompt", request.negative_prompt)
-    wanted = wanting.embed([*prompt, COMMA, *more] if prompt and more else [*prompt, *more])
+    positive = [*prompt, COMMA, *more] if prompt and more else [*prompt, *more]
+    if (runs := wanting.runs(positive) + refusing.runs(negative)) > MOST_RUNS:
+        product = "parts of the length that a text encoder reads x (1 + pieces that count less than 1)"
+        says = f"{product}, those of the negative prompt added, must be at most {MOST_RUNS}, got {runs}"
+        raise InvalidRequest(Violation("prompt", says))
+    wanted = wanting.embed(positive)
     if negative or not pipeline.config.force_zeros_for_empty_prompt:
         unwanted = refusing.embed(negative)
     else:
         unwanted = Embedded(*(torch.zeros_like(tensor) for tensor in wanted))
     length = max(wanted.words.shape[1], unwanted.words.shape[1])
     return {
-        "prompt_embeds": wanted.lengthened(length),
+        "prompt_embeds": _lengthened(wanted.words, wanted.nothing, length),
         "pooled_prompt_embeds": wanted.pooled,
-        "negative_prompt_embeds": unwanted.lengthened(length),
+        "negative_prompt_embeds": _lengthened(unwanted.words, unwanted.nothing, length),
         "negative_pooled_prompt_embeds": unwanted.pooled,
     }
 
@@ -51,11 +59,6 @@ class Embedded(NamedTuple):
     words: torch.Tensor
     pooled: torch.Tensor
     nothing: torch.Tensor
-
-    def lengthened(self, tokens: int) -> torch.Tensor:
-        """The words, followed by as much of nothing as makes them so long."""
-        missing = (tokens - self.words.shape[1]) // self.nothing.shape[1]
-        return torch.cat([self.words, self.nothing.repeat(1, missing, 1)], dim=1)
 
 
 class _Encoders:
@@ -71,7 +74,7 @@ class _Encoders:
         self._providers = [
             EmbeddingsProvider(
                 tokenizer,
-                _Shortened(encoder, skip, report),
+                _Shortened(encoder, self._device, skip, report),
                 truncate=False,
                 returned_embeddings_type=ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED,
                 device=self._device,
@@ -92,23 +95,44 @@ class _Encoders:
             raise InvalidRequest(Violation(field, "has a control word of the model, which must stand without weights"))
         return [piece for piece, each in zip(found, tokens, strict=True) if each]
 
+    def runs(self, pieces: Sequence[Piece]) -> int:
+        """How often each encoder runs for these: over all parts of the text, once more for each that counts less."""
+        room = min(provider.max_token_count for provider in self._providers) - 2
+        tokens = max(sum(_tokens(provider, piece.text) for piece in pieces) for provider in self._providers)
+        return math.ceil(tokens / room) * (1 + sum(piece.weight < 1 for piece in pieces))
+
     def embed(self, pieces: Sequence[Piece]) -> Embedded:
         texts, weights = [piece.text for piece in pieces] or [""], [piece.weight for piece in pieces] or [1.0]
         words = [
             provider.get_embeddings_for_weighted_prompt_fragments([texts], [weights], device=self._device)
             for provider in self._providers
         ]
+        nothing = [provider.empty_z for provider in self._providers]
+        # The tokenizers do not always agree: "!" fills the second one's parts, so that "!!!" is three words to it.
+        longest = max(each.shape[1] for each in words)
+        words = [_lengthened(*each, longest) for each in zip(words, nothing, strict=True)]
         pooled = self._providers[1].get_pooled_embeddings([" ".join(texts)], device=self._device)
-        nothing = torch.cat([provider.empty_z for provider in self._providers], dim=-1)
-        return Embedded(torch.cat(words, dim=-1), pooled, nothing)
+        return Embedded(torch.cat(words, dim=-1), pooled, torch.cat(nothing, dim=-1))
+
+
+def _tokens(provider: Any, text: str) -> int:
+    found: list[list[int]] = provider.get_token_ids([text], include_start_and_end_markers=False)
+    return len(found[0])
+
+
+def _lengthened(words: torch.Tensor, nothing: torch.Tensor, tokens: int) -> torch.Tensor:
+    """The words, followed by as much of nothing as makes them so long."""
+    missing = (tokens - words.shape[1]) // nothing.shape[1]
+    return torch.cat([words, nothing.repeat(1, missing, 1)], dim=1)
 
 
 class _Shortened:
     """A text encoder as compel calls it, with its last layers left out: compel always takes the last but one."""
 
-    def __init__(self, encoder: Any, skip: int, report: Report) -> None:
+    def __init__(self, encoder: Any, device: torch.device, skip: int, report: Report) -> None:
+        """`device` is where it runs: where it is now may be another, while it is offloaded."""
         self._encoder, self._skip, self._report = encoder, skip, report
-        self.device, self.dtype = encoder.device, encoder.dtype
+        self.device, self.dtype = device, encoder.dtype
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         self._report(Step(Phase.ENCODING))

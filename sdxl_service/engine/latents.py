@@ -14,7 +14,7 @@ def encode(pipeline: Any, request: ImageRequest) -> torch.Tensor:
     """The latents of the picture that a request starts from, scaled to cover its size and cropped around the middle.
 
     Without chance: the same picture gives the same latents, so that only the seeds tell the images of a batch apart.
-    Raises ReferenceUnusable for what is no picture.
+    Raises ReferenceUnusable for what is no PNG picture, which is what the edge makes of every reference.
     """
     vae = pipeline.vae
     pixels = pipeline.image_processor.preprocess(_fitted(request)).to(pipeline._execution_device, vae.dtype)
@@ -41,10 +41,10 @@ def decode(pipeline: Any, latents: torch.Tensor) -> Image.Image:
 def _fitted(request: ImageRequest) -> Image.Image:
     assert request.reference is not None
     try:
-        with Image.open(io.BytesIO(request.reference.content)) as image:
+        with Image.open(io.BytesIO(request.reference.content), formats=["PNG"]) as image:
             return ImageOps.fit(image.convert("RGB"), (request.width, request.height), Image.Resampling.LANCZOS)
-    except (OSError, ValueError, Image.DecompressionBombError):
-        raise ReferenceUnusable("reference: these bytes are no picture") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise ReferenceUnusable("reference: these bytes are no PNG picture") from None
 
 
 def _shift_and_scale(vae: Any, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -150,6 +150,35 @@ def test_a_job_can_be_ended_between_any_two_runs_of_a_text_encoder(engine: Diffu
         told(engine, many, gone)
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt", "weights"])
+@pytest.mark.parametrize("text", ["wow!!! " * 36, "!" * 100, "amazing!! stunning!! " * 15, "(!!!:0.5) " * 20])
+def test_what_only_one_tokenizer_takes_for_a_word_does_no_harm(engine: DiffusersEngine, field: str, text: str) -> None:
+    given = told(engine, **{"prompt": "a fox", field: text})
+    assert given["prompt_embeds"].shape == given["negative_prompt_embeds"].shape
+    assert torch.isfinite(given["prompt_embeds"]).all()
+
+
+def test_the_runs_of_the_text_encoders_are_bounded(engine: DiffusersEngine) -> None:
+    seen: list[Step] = []
+    heavy = "".join(f"({chr(0x13000) * 11}:0.{1 + place % 2})" for place in range(62))
+    with pytest.raises(InvalidRequest, match=r"prompt: parts of the length .* must be at most 256, got \d+"):
+        told(engine, heavy, seen.append)
+    assert seen == []
+    told(engine, "(fog)0.5, (night)0.4, " * 12, seen.append, negative_prompt="(dark)0.5 " * 20, weights=LONG[:900])
+    assert 100 < len(seen) <= 4 * 256
+
+
+def test_where_an_encoder_lies_while_it_is_offloaded_does_not_matter(
+    engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = told(engine, "a (red:1.2) boat")
+    for encoder in (engine._pipeline.text_encoder, engine._pipeline.text_encoder_2):
+        monkeypatch.setattr(type(encoder), "device", torch.device("meta"))
+    monkeypatch.setattr(type(engine._pipeline), "_execution_device", torch.device("cpu"))
+    offloaded = told(engine, "a (red:1.2) boat")
+    assert all(apart(plain[name], offloaded[name]) == 0 for name in plain)
+
+
 def test_without_weighing_marks_are_plain_text(engine: DiffusersEngine) -> None:
     assert draw(engine, prompt="a (red boat")
 

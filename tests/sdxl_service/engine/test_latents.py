@@ -98,9 +98,23 @@ def test_both_pipelines_are_made_of_the_same_parts(engine: DiffusersEngine) -> N
     assert all(plain[part] is other[part] for part in plain)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", checkered()[:200]])
+def damaged() -> bytes:
+    """A picture whose second chunk of data is none."""
+    file = io.BytesIO()
+    Image.effect_noise((256, 256), 80).convert("RGB").save(file, "PNG")
+    first, second, rest = file.getvalue().split(b"IDAT", 2)
+    return first + b"IDAT" + second + b"\0\1\2\3" + rest
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", checkered()[:200], damaged(), jpeg()])
 def test_what_is_no_picture_is_refused(engine: DiffusersEngine, content: bytes) -> None:
-    with pytest.raises(ReferenceUnusable, match="reference: these bytes are no picture"):
+    with pytest.raises(ReferenceUnusable, match="reference: these bytes are no PNG picture"):
         starting_from(engine, content, 0.5)
 
 

@@ -38,7 +38,7 @@ from shared.worker_service import WorkerServicer
 IN_FLIGHT = 32
 # Calls whose latency is measured, and those before them that are not.
 TIMED, WARMING = 300, 30
-TOKEN = "benchmark"
+TOKEN = "token-of-a-benchmark"
 DESCRIBE = "/atelier.worker.v1.WorkerService/Describe"
 LIST_WORKERS = "/atelier.edge.v1.FleetService/ListWorkers"
 GET_JOB = "/atelier.edge.v1.JobService/GetJob"

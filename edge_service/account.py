@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from edge_service.auth import Principal
+from edge_service.auth.keys import MOST_KEYS
 from edge_service.intake.job_types import job_types
 from edge_service.intake.policy import account_mode
 from edge_service.intake.tiers import Tier
@@ -22,6 +23,8 @@ def account(principal: Principal, tier: Tier, usage: Usage) -> edge_pb2.GetAccou
         permissions=[one for one in tier.granted(job_types()) if principal.scopes & SCOPES_OF.get(one, {"jobs.write"})],
         content_mode=account_mode(tier, principal.content_mode),
         quotas=quotas(tier, usage),
+        least_priority=tier.request_priority.least,
+        most_priority=tier.request_priority.most,
     )
 
 
@@ -37,6 +40,7 @@ def quotas(tier: Tier, usage: Usage) -> list[edge_pb2.Quota]:
         _quota("jobs_per_day", sizes.jobs_per_day, usage.jobs, usage.day_ends),
         _quota("credits", sizes.credits_per_period, usage.credits, usage.period_ends),
         _quota("storage_bytes", sizes.storage_bytes, usage.bytes),
+        _quota("api_keys", MOST_KEYS, usage.keys),
     ]
 
 

@@ -14,7 +14,7 @@ from edge_service.intake.tiers import Tiers
 from edge_service.policy.mistakes import PolicyRefused
 from edge_service.policy.registry import load
 from shared.config import ServiceConfig, certificates
-from shared.identity import Certificates
+from shared.identity import Certificates, Secret
 
 DEFAULT_TIER = "guest"
 
@@ -48,7 +48,8 @@ class EdgeConfig(ServiceConfig):
         24, ge=1, le=87600, description="Hours after its end until all events of a job but the last are forgotten."
     )
     token: SecretStr = Field(
-        SecretStr(""), description="The developer token. Default: made at first start, kept in the data folder."
+        SecretStr(""),
+        description="The developer token, 16 letters or more. Default: made at first start, kept in the data folder.",
     )
     policies: str = Field(
         "",
@@ -91,9 +92,10 @@ class EdgeConfig(ServiceConfig):
 
     @field_validator("token")
     @classmethod
-    def _is_no_api_key(cls, token: SecretStr) -> SecretStr:
+    def _is_a_secret_of_its_own(cls, token: SecretStr) -> SecretStr:
         if token.get_secret_value().startswith(PREFIX):
             raise ValueError("is an API key, whose holder would become the developer: give the edge a token of its own")
+        Secret(token.get_secret_value(), "")
         return token
 
     @field_validator("jwt_issuer")

@@ -16,10 +16,12 @@ class Reference:
     """A picture to start from: a PNG file, and the share of the steps that is done on it.
 
     The picture is scaled to cover the size of the request. `int(steps * denoise)` steps run, which must be one or more.
+    `kept` says what of it is kept: "composition", "style" or "character", of which the model must be able to.
     """
 
     content: bytes
     denoise: float
+    kept: str = "composition"
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ class Picture:
 class Pictures:
     """The images of one request, in the order of its seeds; `vram_used` is the peak in MB, 0 without an accelerator.
 
-    Whether the prompt was read with its weights, and whether the images start from a picture, by what ran.
+    By what ran: whether the prompt was read with its weights, and what of a reference was kept, "" without one.
     """
 
     pictures: tuple[Picture, ...]
     vram_used: int
     weighted: bool = False
-    referenced: bool = False
+    kept: str = ""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
             raise ReferenceUnusable("job.references.image: this picture is not in the asset store") from None
         if hashlib.sha256(content).hexdigest() != image.sha256:
             raise ReferenceUnusable("job.references.image: this is not the picture that the edge has checked")
-        return Reference(content, job.references.denoise)
+        return Reference(content, job.references.denoise, _kept(job))
 
     def _callback(
         self, job: sdxl_pb2.SdxlJob, drawn: Pictures, stored: Sequence[Stored], meter: Meter
@@ -91,7 +91,7 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
             assets=[_asset(drawn, index, file) for index, file in enumerate(stored)],
             metadata=sdxl_pb2.SdxlCallbackMetadata(
                 compel_enhancement=drawn.weighted,
-                reference_mode=_reference_mode(job, drawn),
+                reference_mode=_reference_mode(drawn),
                 processing_time=meter.elapsed,
                 vram_used=drawn.vram_used,
                 model_used=self._jobs.engine.model.real_name,
@@ -99,9 +99,13 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
         )
 
 
-def _reference_mode(job: sdxl_pb2.SdxlJob, drawn: Pictures) -> "sdxl_pb2.SdxlReferenceMode":
-    word = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type).removeprefix("REFERENCE_TYPE_")
-    mode = f"SDXL_REFERENCE_MODE_{word if drawn.referenced else 'NONE'}"
+def _kept(job: sdxl_pb2.SdxlJob) -> str:
+    """What of the reference is kept, as the specification's word."""
+    return enum_word("ReferenceType", sdxl_pb2.ReferenceType.Name(job.metadata.reference_type))
+
+
+def _reference_mode(drawn: Pictures) -> "sdxl_pb2.SdxlReferenceMode":
+    mode = f"SDXL_REFERENCE_MODE_{drawn.kept.upper() or 'NONE'}"
     return cast("sdxl_pb2.SdxlReferenceMode", sdxl_pb2.SdxlReferenceMode.Value(mode))
 
 

@@ -20,7 +20,7 @@ from shared.server import Server
 from shared.spec_json import from_spec_dict
 from tests.grpc_web import ASKED_HEADERS, Answer, Page
 
-TOKEN = "token-of-a-page"
+TOKEN = "token-of-a-web-page"
 GET_CATALOG = "/atelier.edge.v1.CatalogService/GetCatalog"
 GET_JOB = "/atelier.edge.v1.JobService/GetJob"
 SUBMIT = "/atelier.edge.v1.JobService/SubmitJob"

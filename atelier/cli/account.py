@@ -46,7 +46,9 @@ async def _webhook_secret(edge: str, shown: Screen) -> None:
 def _drawn(account: edge_pb2.GetAccountResponse) -> str:
     mode = enum_word("ContentMode", edge_pb2.ContentMode.Name(account.content_mode))
     head = f"{account.user_id}, tier {account.tier}, content {mode}"
-    return "\n".join([head, f"may: {', '.join(account.permissions)}", *map(_line, account.quotas)])
+    permissions = f"may: {', '.join(account.permissions)}"
+    urgency = f"priority of a request: {account.least_priority} to {account.most_priority}"
+    return "\n".join([head, permissions, urgency, *map(_line, account.quotas)])
 
 
 def _line(quota: edge_pb2.Quota) -> str:

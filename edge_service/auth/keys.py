@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from edge_service.jobs.database import Connection, Database
+from edge_service.jobs.database import Connection, Database, Lock
 from edge_service.jobs.wakeups import KEYS, Wakeups
 from shared.errors import KeyNotFound, QuotaExceeded, Unauthenticated
 
@@ -13,9 +13,6 @@ from shared.errors import KeyNotFound, QuotaExceeded, Unauthenticated
 MOST_KEYS = 100
 FORGET = "30 days"
 MOST_LISTED = 1000
-# Any number that no other advisory lock has. Keys are made and revoked one at a time: a revocation sees every key that
-# its key has made, and no more are made with it.
-LOCK = 7_240_118
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,9 @@ class ApiKey:
 
 
 class ApiKeys:
-    """Every read and write of keys."""
+    """Every read and write of keys. They are made and revoked one at a time: a revocation sees every key that its key
+    has made, and no more are made with it.
+    """
 
     def __init__(self, database: Database, wakeups: Wakeups) -> None:
         self._database, self._wakeups = database, wakeups
@@ -46,7 +45,7 @@ class ApiKeys:
     async def add(self, key: ApiKey) -> ApiKey:
         """Stores a new key. Raises QuotaExceeded if its owner has too many, Unauthenticated if its maker ended."""
         async with self._database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.API_KEYS])
             await connection.execute(PRUNE, [key.owner])
             await _check_room(connection, key.owner)
             if key.maker is not None:
@@ -72,7 +71,7 @@ class ApiKeys:
         Raises KeyNotFound, also for somebody else's unless `owner` is None.
         """
         async with self._database.transaction() as connection:
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.API_KEYS])
             rows = await _rows(connection, REVOKE, {"id": key_id, "owner": owner})
         for row in rows:
             self._wakeups.tell(KEYS, row["id"])

@@ -89,6 +89,10 @@ class Intake:
         else:
             plan = await self._pictures(request, asked, caller, seconds_left)
         deadline = request.deadline.ToNanoseconds() / 1e9 if request.HasField("deadline") else DEFAULT_DEADLINE_SECONDS
+        said = f"{deadline:g} s" if request.HasField("deadline") else ""
+        why = "request" if said else "default of every job"
+        plan.record.decisions.append(decision("deadline", said, f"{deadline:g} s", why))
+        plan.record.decisions.append(_priority(tier, request.priority))
         webhook = request.webhook if request.HasField("webhook") else None
         return replace(plan, deadline_seconds=deadline, priority=tier.priority_of(request.priority), webhook=webhook)
 
@@ -97,8 +101,10 @@ class Intake:
         may_chat(tiers().tiers[caller.tier], request.content_mode)
         return await self._conversation(request.request, request.context, request.content_mode, caller)
 
-    async def again(self, plan: Plan, caller: Principal) -> Plan:
-        """The plan of an ended job for another go: workers, rules and what its owner is allowed may be others now."""
+    async def again(self, plan: Plan, job_id: str, caller: Principal) -> Plan:
+        """The plan of an ended job for another go: it stays as it was, but workers, rules, prices and what its owner is
+        allowed may be others now.
+        """
         tier = tiers().tiers[caller.tier]
         may_repeat(tier, plan.type_name, plan.job, plan.webhook is not None)
         check_capabilities(plan.job, self._fleet.models().get(plan.worker_type, ()))
@@ -109,8 +115,12 @@ class Intake:
         await self._judge(mode, plan.type_name, caller).check(texts_of(plan.job))
         record = edge_pb2.Job()
         record.CopyFrom(plan.record)
-        record.policy_version = current().version  # by which it was judged
-        return replace(plan, priority=tier.priority, record=record)
+        kept = [each for each in record.decisions if each.field not in ("retry_of", "priority")]
+        why = f"as it was planned; allowed, judged and priced by policies {current().version}"
+        del record.decisions[:]
+        record.decisions.extend([*kept, decision("retry_of", "", job_id, why), _priority(tier, 0)])
+        credits = job_types()[plan.type_name].credits
+        return replace(plan, priority=tier.priority, record=record, credits=credits)
 
     def is_costly(self, request: edge_pb2.SubmitJobRequest) -> bool:
         """Whether planning it asks a model, fetches a picture or reads long texts: worth a look whether it was stored
@@ -152,20 +162,20 @@ class Intake:
     async def _enhance(
         self, job: Picture, request: edge_pb2.SubmitJobRequest, filled: Filled, judge: Judge, seconds_left: float
     ) -> list[edge_pb2.Decision]:
-        is_copy = request.reference_use == edge_pb2.REFERENCE_USE_EXACT_COPY
-        if is_copy or not wanted(request.enhancement, filled.job_type):
-            return []
+        settled = _enhancement(request, filled)
+        if settled.to == "off":
+            return [settled]
         others = texts_of(job)
 
         async def check(texts: Mapping[str, str]) -> None:
             if isinstance(job, sdxl_pb2.SdxlJob) and job.compel_enabled:
                 check_weights(texts)
-            await judge.passes({**others, **texts})
+            await judge.check({**others, **texts}, action="enhancement.refused")
 
         enhanced = await self._enhancer.enhance(job, filled.type_name, judge.mode, judge.owner, check, seconds_left)
         job.prompt, job.enhancement_source = enhanced.prompt, enhanced.source
         await judge.check(texts_of(job))
-        return enhanced.decisions
+        return [settled, *enhanced.decisions]
 
     async def _conversation(
         self, asked: chat_pb2.ChatRequest, context: str, wish: "edge_pb2.ContentMode", caller: Principal,
@@ -209,6 +219,22 @@ def _mode(
     if is_lowered := bool(wish) and wish != mode:
         why = f"{_word(wish)} was asked for, and {_word(mode)} is the strictest of request, account and policy"
     return mode, decision("content_mode", _word(wish), _word(mode), why, notable=is_lowered)
+
+
+def _enhancement(request: edge_pb2.SubmitJobRequest, filled: Filled) -> edge_pb2.Decision:
+    """Whether the prompt is improved, on or off, and why."""
+    asked = enum_word("Enhancement", edge_pb2.Enhancement.Name(request.enhancement)) if request.enhancement else ""
+    is_on = wanted(request.enhancement, filled.job_type)
+    if is_on and request.reference_use == edge_pb2.REFERENCE_USE_EXACT_COPY:
+        return decision("enhancement", asked, "off", "reference_use exact_copy: none")
+    why = "request" if asked else f"default of {filled.type_name}"
+    return decision("enhancement", asked, "on" if is_on else "off", why)
+
+
+def _priority(tier: Tier, requested: int) -> edge_pb2.Decision:
+    added = f"{requested:+d}" if requested else ""
+    why = f"that of tier {tier.name}" + (f", {tier.priority}, and {added} of the request" if added else "")
+    return decision("priority", added, str(tier.priority_of(requested)), why)
 
 
 def _word(mode: "edge_pb2.ContentMode") -> str:

@@ -13,7 +13,7 @@ from edge_service.jobs.statements import fetch_all
 # Arguments of the database's type `quotas`.
 QUOTAS = "ROW(%s, %s, %s, %s, %s, %s)::quotas"
 USAGE = """
-SELECT used.*, queued.*, turns, running,
+SELECT used.*, queued.*, turns, running, keys,
     end_of('minute') AS minute_ends, end_of('day') AS day_ends, end_of(%(period)s) AS period_ends
 FROM used_by(%(owner)s, %(period)s) AS used, (
     SELECT coalesce(sum(count), 0)::integer AS queued, coalesce(max(count), 0) AS queued_of_one_type FROM (
@@ -23,7 +23,9 @@ FROM used_by(%(owner)s, %(period)s) AS used, (
     SELECT count(*) AS turns FROM jobs WHERE owner = %(owner)s AND interactive AND ended IS NULL
 ) AS turns, (
     SELECT count(*) AS running FROM jobs WHERE owner = %(owner)s AND lease_expires IS NOT NULL AND NOT interactive
-) AS running"""
+) AS running, (
+    SELECT count(*) AS keys FROM api_keys WHERE owner = %(owner)s AND revoked IS NULL AND expires > now()
+) AS keys"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Usage:
     """Of the type with most of them."""
     turns: int
     running: int
+    keys: int
+    """API keys in force."""
     minute_ends: datetime
     day_ends: datetime
     period_ends: datetime

@@ -5,6 +5,7 @@ import contextlib
 import json
 import warnings
 from collections.abc import AsyncIterator
+from enum import IntEnum, unique
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,16 @@ PATIENCE = {
 AWAY = (
     psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.IdleInTransactionSessionTimeout, PoolTimeout,
 )  # fmt: skip
-# Any number, the same in every replica: two replicas that start together must not migrate together.
-MIGRATION_LOCK = 7_240_117
 SCRIPTS = sorted((Path(__file__).parent / "migrations").glob("*.sql"))
+
+
+@unique
+class Lock(IntEnum):
+    """What only one replica may do at a time, each by an advisory lock of its own number."""
+
+    MIGRATION = 7_240_117
+    HOUSEKEEPING = 7_240_118
+    API_KEYS = 7_240_119
 
 
 class Database:
@@ -81,7 +89,7 @@ class Database:
 async def migrate(url: str) -> None:
     """Applies the migrations that this database has not seen, one replica at a time, all or none."""
     async with await psycopg.AsyncConnection.connect(url) as connection:
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.MIGRATION])
         await connection.execute("CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied timestamptz)")
         applied = {row[0] for row in await (await connection.execute("SELECT name FROM migrations")).fetchall()}
         for script in SCRIPTS:

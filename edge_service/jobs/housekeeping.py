@@ -15,15 +15,13 @@ import psycopg
 from psycopg.rows import dict_row
 
 from edge_service.config import EdgeConfig
-from edge_service.jobs.database import Connection
+from edge_service.jobs.database import Connection, Lock
 from shared.assets import AssetStore, attempt_folder
 from shared.errors import StorageUnavailable
 from shared.telemetry import LAST_ROUND, REMOVED
 
 log = logging.getLogger(__name__)
 
-# Any number, the same in every replica, and not that of the migrations.
-HOUSEKEEPING_LOCK = 7_240_118
 # A replica that freezes in the middle of a round loses its connection after so long, and the lock with it.
 FROZEN_AFTER = "60s"
 ROUND_SECONDS = 60.0
@@ -195,6 +193,6 @@ async def _alone(url: str) -> AsyncIterator[Connection | None]:
     """A connection that holds the lock of housekeeping until it is closed; None if another one does."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True, row_factory=dict_row) as connection:
         await connection.execute(f"SET idle_session_timeout = '{FROZEN_AFTER}'".encode())
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s) AS held", [HOUSEKEEPING_LOCK])
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s) AS held", [Lock.HOUSEKEEPING])
         row = await cursor.fetchone()
         yield connection if row and row["held"] else None

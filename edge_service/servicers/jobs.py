@@ -102,7 +102,8 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         if earlier := await self._earlier(request, request.idempotency_key):
             return edge_pb2.RetryJobResponse(job=earlier)
         await count(self._store)
-        plan = await self._intake.again(await self._store.ended_plan(owner(), request.job_id), principal())
+        ended = await self._store.ended_plan(owner(), request.job_id)
+        plan = await self._intake.again(ended, request.job_id, principal())
         submission = submission_of(plan, self._costs, request.idempotency_key, request)
         job = await self._store.create(replace(submission, retry_of=request.job_id, counted=True))
         return edge_pb2.RetryJobResponse(job=await self._links.job(job))

@@ -97,7 +97,7 @@ class _Encoders:
 
     def runs(self, pieces: Sequence[Piece]) -> int:
         """How often each encoder runs for these: over all parts of the text, once more for each that counts less."""
-        room = min(provider.max_token_count for provider in self._providers) - 2
+        room = min(int(provider.max_token_count) for provider in self._providers) - 2
         tokens = max(sum(_tokens(provider, piece.text) for piece in pieces) for provider in self._providers)
         return math.ceil(tokens / room) * (1 + sum(piece.weight < 1 for piece in pieces))
 

@@ -18,7 +18,7 @@ from sdxl_service.engine import latents, loading
 from sdxl_service.engine.conditioning import condition
 from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Reference, Report, Step
 from shared import engine
-from shared.errors import InvalidRequest, ModelUnusable, OutOfMemory, Violation
+from shared.errors import CapabilityMissing, InvalidRequest, ModelUnusable, OutOfMemory, Violation
 from shared.model_files import first_line, real_name
 from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig
@@ -114,6 +114,8 @@ class DiffusersEngine:
         if request.reference and not 1 <= int(request.steps * request.reference.denoise) <= request.steps:
             given = f"{request.reference.denoise:g} of {request.steps} steps"
             raise InvalidRequest(Violation("denoise", f"must be at most 1.0 and leave one step or more, got {given}"))
+        if request.reference and f"reference_{request.reference.kept}" not in CAPABILITIES:
+            raise CapabilityMissing(f"reference: {self.model.real_name} cannot keep {request.reference.kept} alone")
         if request.weights and not request.weighted:
             raise InvalidRequest(Violation("weights", "have no effect unless the request is weighted"))
         if skip >= layers:
@@ -134,8 +136,8 @@ class DiffusersEngine:
             image = latents.decode(pipeline, denoised[index : index + 1])
             guidance_scale = float(pipeline.guidance_scale)
             pictures.append(self._picture(image, request, steps, guidance_scale, seed))
-        ran = {"weighted": request.weighted, "referenced": request.reference is not None}
-        return Pictures(tuple(pictures), engine.peak_memory_mb(self._device), **ran)
+        kept = request.reference.kept if request.reference else ""
+        return Pictures(tuple(pictures), engine.peak_memory_mb(self._device), request.weighted, kept)
 
     def _picture(
         self, image: Image.Image, request: ImageRequest, steps: int, guidance_scale: float, seed: int

@@ -34,7 +34,7 @@ def draw(request: ImageRequest, report: Report) -> Pictures:
         report(Step(Phase.DENOISING, step, 11))
     report(Step(Phase.DECODING, 0, len(request.seeds)))
     made = [Picture(PNG + bytes([seed % 256]), 96, 72, 11, 3.5, seed + 100) for seed in request.seeds]
-    return Pictures(tuple(made), 4321, request.weighted, request.reference is not None)
+    return Pictures(tuple(made), 4321, request.weighted, request.reference.kept if request.reference else "")
 
 
 class FakeEngine:

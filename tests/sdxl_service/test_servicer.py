@@ -125,7 +125,7 @@ async def test_a_reference_reaches_the_engine_and_the_callback_says_how_it_was_u
     able: FakeEngine, channel: grpc.aio.Channel, tmp_path: Path, kind: str
 ) -> None:
     callback = (await events(generate(channel, **handed_over(tmp_path, b"a picture", kind))))[-1].callback
-    assert able.requests[0].reference == Reference(b"a picture", 0.25)
+    assert able.requests[0].reference == Reference(b"a picture", 0.25, kind)
     mode = sdxl_pb2.SdxlReferenceMode.Name(callback.metadata.reference_mode)
     assert mode == f"SDXL_REFERENCE_MODE_{kind.upper()}"
 

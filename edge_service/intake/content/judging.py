@@ -69,13 +69,13 @@ class Judge:
             return dict(texts)
         return {place: with_weights_applied(text) for place, text in texts.items()}
 
-    async def check(self, texts: Mapping[str, str]) -> str:
-        """The same for what a person says. A line in the audit log tells of a refusal: a digest, never the text."""
+    async def check(self, texts: Mapping[str, str], action: str = "request.refused") -> str:
+        """The same, with a line in the audit log for a refusal: who was refused what, a digest, never the text."""
         try:
             return await self.passes(texts)
         except (ContentForbidden, ContentNotAllowed) as error:
             digest = safety.digest(_spoken(texts), self.secret)
-            entry = Entry(self.owner, "request.refused", self.subject, reason_word(error), digest, current().version)
+            entry = Entry(self.owner, action, self.subject, reason_word(error), digest, current().version)
             await self.audit.record(entry)
             raise
 

@@ -194,6 +194,7 @@ def test_the_tier_of_those_who_name_none_is_one_of_the_operators_own(
         (["--jwt-default-tier=owner"], "JWT_DEFAULT_TIER", "must be one of guest"),
         (["--jwt-default-tier=admin"], "JWT_DEFAULT_TIER", "operates nothing"),
         (["--token=atl_abc"], "TOKEN", "is an API key"),
+        (["--token=short"], "TOKEN", "at least 16"),
         (["--worker-tls-ca=/nowhere"], "WORKER_TLS_CA", "/nowhere cannot be read"),
         (["--worker-token=short"], "WORKER_TOKEN", "at least 16"),
     ],

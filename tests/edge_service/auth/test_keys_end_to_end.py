@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import grpc
+import psycopg
 import pytest
 
 from edge_service.auth import key_ring, keys
-from edge_service.jobs.database import Database
+from edge_service.jobs.database import Database, Lock
 from edge_service.jobs.wakeups import Wakeups
 from shared import errors
 from shared.errors import from_rpc_error
@@ -337,6 +338,14 @@ async def test_unknown_scopes_and_lifetimes_out_of_bounds_are_refused_by_name(ho
 async def test_a_name_that_cannot_be_stored_or_shown_is_refused_by_name(house: Replicas, name: str):
     with refused(errors.InvalidRequest, "name: must be printable characters"):
         await create(house.calls(ANN), name=name)
+
+
+async def test_keys_are_made_and_revoked_while_a_replica_keeps_house(house: Replicas, database_url: str):
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+        for lock in set(Lock) - {Lock.API_KEYS}:
+            await other.execute("SELECT pg_advisory_lock(%s)", [lock])
+        made = await asyncio.wait_for(create(house.calls(ANN)), 10)
+        await asyncio.wait_for(revoke(house.calls(ANN), made.key.id), 10)
 
 
 async def test_a_user_has_only_so_many_keys_at_once(house: Replicas, monkeypatch: pytest.MonkeyPatch):

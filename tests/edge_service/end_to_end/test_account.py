@@ -52,6 +52,7 @@ async def refused(calls: Calls, **fields: object) -> grpc.aio.AioRpcError:
 
 async def test_an_account_shows_tier_permissions_and_every_quota_with_its_use(edges: Sequence[grpc.aio.Channel]):
     ann = Calls(edges[0], ANN)
+    await ann.account.CreateKey(edge_pb2.CreateKeyRequest(name="nightly"), metadata=ann.metadata)
     await ann.submit(sdxl=IMAGE)
     await ann.cancel((await ann.submit(sdxl=IMAGE)).id)
     found = await account(edges[1])
@@ -61,15 +62,18 @@ async def test_an_account_shows_tier_permissions_and_every_quota_with_its_use(ed
     used = {quota.name: quota.used for quota in found.quotas if quota.name != "requests_per_minute"}
     assert used == {
         "queued": 1, "queued_of_one_type": 1, "running": 0, "turns": 0, "jobs_per_day": 2, "credits": 1,
-        "storage_bytes": 0,
+        "storage_bytes": 0, "api_keys": 1,
     }  # fmt: skip
     sizes = module.tiers().tiers["premium"]
     assert {quota.name: quota.size for quota in found.quotas} == {
         "queued": sizes.max_queued, "queued_of_one_type": sizes.max_queued_by_type, "running": sizes.quotas.max_running,
         "turns": sizes.max_turns, "jobs_per_day": sizes.quotas.jobs_per_day,
         "credits": sizes.quotas.credits_per_period, "storage_bytes": sizes.quotas.storage_bytes,
-        "requests_per_minute": sizes.quotas.requests_per_minute,
+        "requests_per_minute": sizes.quotas.requests_per_minute, "api_keys": 100,
     }  # fmt: skip
+    allowed = sizes.request_priority
+    assert (found.least_priority, found.most_priority) == (allowed.least, allowed.most)
+    assert allowed.least < 0 < allowed.most
     forgotten = {quota.name for quota in found.quotas if quota.HasField("resets")}
     assert forgotten == {"requests_per_minute", "jobs_per_day", "credits"}
     assert all(quota.used == 0 for quota in (await account(edges[0], BOB)).quotas)

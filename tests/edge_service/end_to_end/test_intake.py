@@ -165,6 +165,37 @@ async def test_a_job_tells_how_it_came_to_be(ann: Calls):
     assert (again.original_prompt, list(again.decisions)) == (job.original_prompt, list(job.decisions))
 
 
+async def test_every_choice_of_a_request_has_its_reason(ann: Calls):
+    job = await ann.submit(sdxl=FOX)
+    assert why(job, "deadline") == ["default of every job"]
+    assert why(job, "priority") == ["that of tier premium"]
+    assert why(job, "enhancement") == ["default of sdxl_image_fast"]
+    job = await ann.submit(sdxl=FOX, deadline="90s", priority=1, enhancement="off")
+    assert why(job, "deadline") == why(job, "enhancement") == ["request"]
+    assert [each.to for each in job.decisions if each.field == "deadline"] == ["90 s"]
+    assert why(job, "priority") == [f"that of tier premium, {job.priority - 1}, and +1 of the request"]
+    wolf = await ann.submit(wan={"type": "video7b_fast_enhanced", "prompt": "a wolf"})
+    assert why(wolf, "enhancement") == ["default of video7b_fast_enhanced"]
+    assert [each.to for each in wolf.decisions if each.field == "enhancement"] == ["on"]
+
+
+async def test_a_repeat_is_as_it_was_planned_and_costs_what_it_costs_now(ann: Calls, database_url: str, tmp_path: Path):
+    ended = await ann.cancel((await ann.submit(sdxl=FOX)).id)
+    with policies(
+        tmp_path, "job_types", "credits: 1\n    values: &sdxl_values", "credits: 3\n    values: &sdxl_values"
+    ):
+        now = current().version
+        once = (await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=ended.id), metadata=ann.metadata)).job
+        await ann.cancel(once.id)
+        twice = (await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=once.id), metadata=ann.metadata)).job
+    assert once.policy_version == ended.policy_version != now
+    said = [(each.to, each.why) for each in twice.decisions if each.field == "retry_of"]
+    assert said == [(once.id, f"as it was planned; allowed, judged and priced by policies {now}")]
+    assert len(why(twice, "priority")) == 1
+    stored = await rows(database_url, "SELECT credits FROM jobs ORDER BY created")
+    assert [row["credits"] for row in stored] == [1, 3, 3]
+
+
 async def test_a_better_prompt_comes_from_the_chat_worker_and_the_job_says_so(ann: Calls, engine: SteeredEngine):
     engine.answer = "A red fox trots through deep snow at dawn, soft light, wide shot"
     job = await ann.submit(sdxl=FOX, enhancement="on")
@@ -196,7 +227,8 @@ async def test_an_answer_that_the_classifier_refuses_leaves_the_prompt_as_it_was
     assert job.sdxl.prompt == "a red fox"
     assert "the answer was refused by the rules (content_not_allowed)" in why(job, "enhancement_source")[0]
     assert any("classified as sfw" in said for said in why(job, "content_mode"))
-    assert await rows(database_url, "SELECT FROM audit WHERE action = 'request.refused'") == []
+    audited = await rows(database_url, "SELECT actor, action, reason FROM audit WHERE action LIKE '%.refused'")
+    assert [tuple(row.values()) for row in audited] == [("ann", "enhancement.refused", "CONTENT_NOT_ALLOWED")]
 
 
 async def test_an_enhanced_type_enhances_by_itself_and_may_be_told_not_to(ann: Calls, engine: SteeredEngine):

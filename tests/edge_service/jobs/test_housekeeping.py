@@ -10,8 +10,8 @@ import pytest
 
 from edge_service.config import EdgeConfig
 from edge_service.jobs import housekeeping as module
-from edge_service.jobs.database import Database
-from edge_service.jobs.housekeeping import HOUSEKEEPING_LOCK, Housekeeping
+from edge_service.jobs.database import Database, Lock
+from edge_service.jobs.housekeeping import Housekeeping
 from shared.assets import AssetStore
 from shared.errors import StorageUnavailable
 from shared.telemetry import REMOVED
@@ -323,7 +323,7 @@ async def test_all_is_done_in_small_batches(library: Library, monkeypatch: pytes
 async def other(database_url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """The connection of another replica in the middle of its round."""
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", [HOUSEKEEPING_LOCK])
+        await connection.execute("SELECT pg_advisory_lock(%s)", [Lock.HOUSEKEEPING])
         yield connection
 
 

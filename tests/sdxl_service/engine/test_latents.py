@@ -12,7 +12,7 @@ from PIL import Image
 from sdxl_service.engine import DiffusersEngine
 from sdxl_service.engine.latents import decode, encode
 from sdxl_service.seam import SCHEDULERS, Phase, Picture, Reference, Step
-from shared.errors import ReferenceUnusable
+from shared.errors import CapabilityMissing, ReferenceUnusable
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -116,6 +116,12 @@ def jpeg() -> bytes:
 def test_what_is_no_picture_is_refused(engine: DiffusersEngine, content: bytes) -> None:
     with pytest.raises(ReferenceUnusable, match="reference: these bytes are no PNG picture"):
         starting_from(engine, content, 0.5)
+
+
+@pytest.mark.parametrize("kept", ["style", "character"])
+def test_what_takes_an_adapter_is_refused(engine: DiffusersEngine, kept: str) -> None:
+    with pytest.raises(CapabilityMissing, match=f"atelier-small-sdxl cannot keep {kept} alone"):
+        draw(engine, reference=Reference(checkered(), 0.5, kept))
 
 
 def test_a_job_with_a_reference_leaves_nothing_behind_for_the_next(engine: DiffusersEngine) -> None:

@@ -380,18 +380,22 @@ class GetAccountRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetAccountResponse(_message.Message):
-    __slots__ = ("user_id", "tier", "permissions", "content_mode", "quotas")
+    __slots__ = ("user_id", "tier", "permissions", "content_mode", "quotas", "least_priority", "most_priority")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     TIER_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
     CONTENT_MODE_FIELD_NUMBER: _ClassVar[int]
     QUOTAS_FIELD_NUMBER: _ClassVar[int]
+    LEAST_PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    MOST_PRIORITY_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     tier: str
     permissions: _containers.RepeatedScalarFieldContainer[str]
     content_mode: ContentMode
     quotas: _containers.RepeatedCompositeFieldContainer[Quota]
-    def __init__(self, user_id: _Optional[str] = ..., tier: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ..., content_mode: _Optional[_Union[ContentMode, str]] = ..., quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ...) -> None: ...
+    least_priority: int
+    most_priority: int
+    def __init__(self, user_id: _Optional[str] = ..., tier: _Optional[str] = ..., permissions: _Optional[_Iterable[str]] = ..., content_mode: _Optional[_Union[ContentMode, str]] = ..., quotas: _Optional[_Iterable[_Union[Quota, _Mapping]]] = ..., least_priority: _Optional[int] = ..., most_priority: _Optional[int] = ...) -> None: ...
 
 class Quota(_message.Message):
     __slots__ = ("name", "size", "used", "resets")

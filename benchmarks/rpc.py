@@ -5,8 +5,10 @@
 Every server is a process of its own on core 0; the caller, with 32 calls in flight, is on core 1. The caller is Python
 too and may be the slower end, so besides calls/s the CPU time that the server spent on a call is given: its ratio is
 what the service adds. Rounds alternate between the servers and the median is printed. Latencies are those of one call
-at a time. SubmitJob has all of the edge's decisions on: content rules and the refusal, a preset, a style, a quality, an
-aspect ratio, permissions, quotas, and the durable write; no worker is connected that could count tokens.
+at a time. SubmitJob has the edge's decisions on: an API key, permissions, content rules and the refusal, a preset, a
+style, a quality, an aspect ratio, weights, what the connected worker's model can do, tokens counted by that worker with
+CLIP's own tokenizers, quotas, a webhook, and the durable write. No prompt is improved and no picture is fetched: those
+take as long as a chat model and a foreign server do.
 """
 
 import argparse
@@ -24,14 +26,17 @@ from typing import Any
 import grpc
 import psutil
 import uvloop
+from tokenizers import Tokenizer
 
+from atelier.small_models import ensure
 from edge_service.config import EdgeConfig
 from edge_service.service import Edge
 from shared.config import ServiceConfig
-from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import OPTIONS, Server
 from shared.slots import Slots
+from shared.tokens import Counter
 from shared.worker_configs import Model, WorkerConfig
 from shared.worker_service import WorkerServicer
 
@@ -43,7 +48,8 @@ DESCRIBE = "/atelier.worker.v1.WorkerService/Describe"
 LIST_WORKERS = "/atelier.edge.v1.FleetService/ListWorkers"
 GET_JOB = "/atelier.edge.v1.JobService/GetJob"
 SUBMIT = "/atelier.edge.v1.JobService/SubmitJob"
-CONFIG = WorkerConfig("bench", "sdxl", ("sdxl_image_fast",), (Model("sdxl", "none"),), 1, "cpu", "float32", "0")
+MODEL = Model("sdxl", "none", ("compel",), size_multiple=8, min_side=64, max_pixels=2**22)
+CONFIG = WorkerConfig("bench", "sdxl", ("sdxl_image_fast",), (MODEL,), 1, "cpu", "float32", "0")
 
 
 class BareWorker(worker_pb2_grpc.WorkerServiceServicer):
@@ -53,19 +59,21 @@ class BareWorker(worker_pb2_grpc.WorkerServiceServicer):
         return worker_pb2.DescribeResponse(worker=worker_pb2.WorkerDescription(worker_id="bench"))
 
 
-def _no_tokens(model: str, texts: Any) -> list[Any]:
-    """Nobody asks."""
-    return []
-
-
 class Worker:
-    """A worker without an engine: everything around the call is real."""
+    """A worker without an engine, which takes no jobs: everything around the call is real, and it counts tokens."""
 
     names = ("atelier.worker.v1.WorkerService",)
     guard = None
 
     def register(self, server: grpc.aio.Server) -> None:
-        servicer = WorkerServicer(Slots(1, 1), lambda: (0, 0), _no_tokens)
+        folder = ensure(["sdxl"])["sdxl"]
+        tokenizers = {"clip_l": folder / "tokenizer", "clip_g": folder / "tokenizer_2"}
+        counters = [
+            Counter(name, Tokenizer.from_file(str(at / "tokenizer.json")), 77) for name, at in tokenizers.items()
+        ]
+        servicer = WorkerServicer(
+            Slots(1, 1), lambda: (0, 0), lambda model, texts: [counter.count(texts) for counter in counters]
+        )
         servicer.config = CONFIG
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(servicer, server)
 
@@ -76,7 +84,7 @@ class Worker:
     async def close(self) -> None: ...
 
 
-async def bare(pipe: Any, folder: str) -> None:
+async def bare(pipe: Any, folder: str, workers: str) -> None:
     server = grpc.aio.server(options=OPTIONS)
     worker_pb2_grpc.add_WorkerServiceServicer_to_server(BareWorker(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -85,13 +93,13 @@ async def bare(pipe: Any, folder: str) -> None:
     await asyncio.Event().wait()
 
 
-async def worker(pipe: Any, folder: str) -> None:
+async def worker(pipe: Any, folder: str, workers: str) -> None:
     await _serve(Worker(), ServiceConfig(), pipe)
 
 
-async def edge(pipe: Any, folder: str) -> None:
+async def edge(pipe: Any, folder: str, workers: str) -> None:
     config = EdgeConfig(
-        listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=Path(folder), token=TOKEN, drain_seconds=0,
+        listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=Path(folder), token=TOKEN, drain_seconds=0, workers=workers,
         assets=(Path(folder) / "user-library").as_uri(),
     )  # fmt: skip
     await _serve(Edge(config), config, pipe)
@@ -105,9 +113,9 @@ async def _serve(service: Any, config: ServiceConfig, pipe: Any) -> None:
     await server.stop()
 
 
-def _child(role: Callable[..., Any], pipe: Any, folder: str) -> None:
+def _child(role: Callable[..., Any], pipe: Any, folder: str, workers: str) -> None:
     os.sched_setaffinity(0, {0})
-    uvloop.run(role(pipe, folder))
+    uvloop.run(role(pipe, folder, workers))
 
 
 @dataclass
@@ -119,6 +127,7 @@ class Target:
     pid: int
     method: str
     body: bytes
+    token: str = TOKEN
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
@@ -132,7 +141,7 @@ class Target:
 
 
 async def _load(target: Target, seconds: float) -> int:
-    until, metadata, calls = time.perf_counter() + seconds, (("authorization", f"Bearer {TOKEN}"),), 0
+    until, metadata, calls = time.perf_counter() + seconds, (("authorization", f"Bearer {target.token}"),), 0
 
     async def caller(call: Any) -> None:
         nonlocal calls
@@ -148,7 +157,7 @@ async def _load(target: Target, seconds: float) -> int:
 
 async def _time(target: Target, calls: int) -> None:
     """Times calls one after the other, in seconds each."""
-    metadata = (("authorization", f"Bearer {TOKEN}"),)
+    metadata = (("authorization", f"Bearer {target.token}"),)
     async with grpc.aio.insecure_channel(target.address) as channel:
         call = channel.unary_unary(target.method)
         for number in range(calls + WARMING):
@@ -161,16 +170,22 @@ async def _time(target: Target, calls: int) -> None:
 def _submission() -> edge_pb2.SubmitJobRequest:
     request = edge_pb2.SubmitJobRequest(preset="sdxl_draft", style="photo", quality="high", aspect_ratio="16:9")
     request.sdxl.type, request.sdxl.prompt = 1, "a red fox in deep snow at dawn, breath in the cold air, seen from afar"
+    request.sdxl.compel_weights, request.webhook.url = "(red:1.3), (fog)0.5", "https://example.com/hooks/atelier"
     return request
 
 
-async def _submit(address: str) -> str:
-    request = _submission()
+async def _prepared(address: str) -> tuple[str, str]:
+    """The id of a job and an API key; the edge has met its worker by then."""
+    metadata = (("authorization", f"Bearer {TOKEN}"),)
     async with grpc.aio.insecure_channel(address) as channel:
-        answer = await channel.unary_unary(SUBMIT)(
-            request.SerializeToString(), metadata=(("authorization", f"Bearer {TOKEN}"),)
-        )
-    return edge_pb2.SubmitJobResponse.FromString(answer).job.id
+        account = edge_pb2_grpc.AccountServiceStub(channel)
+        made = await account.CreateKey(edge_pb2.CreateKeyRequest(name="benchmark"), metadata=metadata)
+        jobs = edge_pb2_grpc.JobServiceStub(channel)
+        while True:
+            job = (await jobs.SubmitJob(_submission(), metadata=metadata)).job
+            if not any("no worker answered" in decision.why for decision in job.decisions):
+                return job.id, made.secret
+            await asyncio.sleep(0.2)
 
 
 async def main(seconds: float, rounds: int) -> None:
@@ -179,19 +194,20 @@ async def main(seconds: float, rounds: int) -> None:
         children, addresses = [], {}
         for role in (bare, worker, edge):
             here, there = spawn.Pipe()
-            child = spawn.Process(target=_child, args=(role, there, folder), daemon=True)
+            child = spawn.Process(target=_child, args=(role, there, folder, addresses.get(worker, "")), daemon=True)
             child.start()
             addresses[role] = await asyncio.to_thread(here.recv)
             children.append((child, here))
         os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
-        job = edge_pb2.GetJobRequest(job_id=await _submit(addresses[edge])).SerializeToString()
+        job_id, key = await _prepared(addresses[edge])
+        job = edge_pb2.GetJobRequest(job_id=job_id).SerializeToString()
         pids = [child.pid or 0 for child, _ in children]
         targets = [
             Target("bare grpc.aio, no-op", addresses[bare], pids[0], DESCRIBE, b""),
             Target("worker, Describe", addresses[worker], pids[1], DESCRIBE, b""),
             Target("edge, ListWorkers", addresses[edge], pids[2], LIST_WORKERS, b""),
             Target("edge, GetJob", addresses[edge], pids[2], GET_JOB, job),
-            Target("edge, SubmitJob", addresses[edge], pids[2], SUBMIT, _submission().SerializeToString()),
+            Target("edge, SubmitJob", addresses[edge], pids[2], SUBMIT, _submission().SerializeToString(), key),
         ]
         for _ in range(rounds):
             for target in targets:

@@ -213,6 +213,25 @@ async def test_a_bad_answer_leaves_the_prompt_as_it_was_sent(ann: Calls, engine:
     assert "enhancement failed" in why(job, "enhancement_source")[0]
 
 
+@pytest.mark.parametrize(
+    ("rest", "answer", "reason"),
+    [
+        ({"compel_enabled": True}, "a (red fox in deep snow", "invalid_request"),
+        ({"compel_weights": "(a celebrity:1.2)"}, "a nude woman on a beach at dawn, soft light", "content_not_allowed"),
+        ({"config": {"negative_prompt": "adult"}}, "a nude woman on a beach at dawn, soft light", "content_forbidden"),
+    ],
+)
+async def test_an_answer_that_the_rest_of_the_job_makes_a_bad_one_leaves_the_prompt_as_it_was_sent(
+    ann: Calls, engine: SteeredEngine, rest: dict[str, Any], answer: str, reason: str
+):
+    engine.answer = answer
+    job = await ann.submit(sdxl=FOX | rest, enhancement="on", content_mode="nsfw")
+    assert (job.sdxl.prompt, job.sdxl.enhancement_source) == ("a red fox", job_pb2.ENHANCEMENT_SOURCE_NONE)
+    assert f"the answer was refused by the rules ({reason})" in why(job, "enhancement_source")[0]
+    job = await ann.submit(sdxl=FOX, enhancement="on", content_mode="nsfw")
+    assert (job.sdxl.prompt, job.sdxl.enhancement_source) == (answer, job_pb2.ENHANCEMENT_SOURCE_QWEN_INSTRUCT)
+
+
 async def test_an_answer_that_the_classifier_refuses_leaves_the_prompt_as_it_was_sent(
     ann: Calls, engine: SteeredEngine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from edge_service.intake.job_types import job_types
+from edge_service.intake.pictures.steering import clear_addresses, steer
 from edge_service.intake.policy import may_chat, may_repeat, may_submit, require
+from edge_service.intake.presets.fill import fill
 from edge_service.intake.tiers import ABILITIES, Tier, tiers
 from shared.errors import PermissionDenied
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -92,15 +94,33 @@ def test_an_explicit_turn_needs_the_permission():
 
 
 def test_what_was_allowed_once_is_asked_again_when_it_is_repeated():
-    referring = sdxl_pb2.SdxlJob(type=sdxl_pb2.SDXL_JOB_TYPE_SDXL_IMAGE_FAST)
-    may_repeat(tier("job.sdxl_*"), "sdxl_image_fast", referring, webhook=False)
+    image = sdxl_pb2.SdxlJob(type=sdxl_pb2.SDXL_JOB_TYPE_SDXL_IMAGE_FAST)
+    may_repeat(tier("job.sdxl_*"), "sdxl_image_fast", image, webhook=False)
     with pytest.raises(PermissionDenied, match=r"job\.sdxl_image_fast"):
-        may_repeat(tier("job.video_fast"), "sdxl_image_fast", referring, webhook=False)
+        may_repeat(tier("job.video_fast"), "sdxl_image_fast", image, webhook=False)
     with pytest.raises(PermissionDenied, match="webhooks"):
-        may_repeat(tier("job.*"), "sdxl_image_fast", referring, webhook=True)
-    referring.metadata.reference_image_url = URL
+        may_repeat(tier("job.*"), "sdxl_image_fast", image, webhook=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "names_it"),
+    [
+        ("sdxl_image_fast", {"metadata": {"reference_image_url": URL}}),
+        ("video_fast", {"config": {"image": URL}}),
+        ("video_fast", {"metadata": {"start_reference_url": URL}}),
+    ],
+)
+def test_a_job_with_a_picture_is_not_repeated_without_references_though_its_address_is_gone(
+    name: str, names_it: dict[str, Any]
+):
+    request = asked(name, names_it)
+    asking = request.sdxl if request.HasField("sdxl") else request.wan
+    stored = fill(asking).job
+    steer(stored, asking)
+    clear_addresses(stored)
+    may_repeat(tier("job.*", "references"), name, stored, webhook=False)
     with pytest.raises(PermissionDenied, match="references"):
-        may_repeat(tier("job.*"), "sdxl_image_fast", referring, webhook=False)
+        may_repeat(tier("job.*"), name, stored, webhook=False)
 
 
 def test_who_may_chat_may_repeat_a_turn_as_a_queued_job():

@@ -6,7 +6,7 @@ Every server is a process of its own on core 0; the caller, with 32 calls in fli
 too and may be the slower end, so besides calls/s the CPU time that the server spent on a call is given: its ratio is
 what the service adds. Rounds alternate between the servers and the median is printed. Latencies are those of one call
 at a time. SubmitJob has the edge's decisions on: an API key, permissions, content rules and the refusal, a preset, a
-style, a quality, an aspect ratio, weights, what the connected worker's model can do, tokens counted by that worker with
+style, a quality, an aspect ratio, what the connected worker's model can do, tokens counted by that worker with
 CLIP's own tokenizers, quotas, a webhook, and the durable write. No prompt is improved and no picture is fetched: those
 take as long as a chat model and a foreign server do.
 """
@@ -68,9 +68,8 @@ class Worker:
     def register(self, server: grpc.aio.Server) -> None:
         folder = ensure(["sdxl"])["sdxl"]
         tokenizers = {"clip_l": folder / "tokenizer", "clip_g": folder / "tokenizer_2"}
-        counters = [
-            Counter(name, Tokenizer.from_file(str(at / "tokenizer.json")), 77) for name, at in tokenizers.items()
-        ]
+        files = {name: str(at / "tokenizer.json") for name, at in tokenizers.items()}
+        counters = [Counter(name, Tokenizer.from_file(file), 77) for name, file in files.items()]
         servicer = WorkerServicer(
             Slots(1, 1), lambda: (0, 0), lambda model, texts: [counter.count(texts) for counter in counters]
         )
@@ -99,8 +98,8 @@ async def worker(pipe: Any, folder: str, workers: str) -> None:
 
 async def edge(pipe: Any, folder: str, workers: str) -> None:
     config = EdgeConfig(
-        listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=Path(folder), token=TOKEN, drain_seconds=0, workers=workers,
-        assets=(Path(folder) / "user-library").as_uri(),
+        listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=Path(folder), token=TOKEN, drain_seconds=0,
+        workers=workers, assets=(Path(folder) / "user-library").as_uri(),
     )  # fmt: skip
     await _serve(Edge(config), config, pipe)
 
@@ -170,7 +169,7 @@ async def _time(target: Target, calls: int) -> None:
 def _submission() -> edge_pb2.SubmitJobRequest:
     request = edge_pb2.SubmitJobRequest(preset="sdxl_draft", style="photo", quality="high", aspect_ratio="16:9")
     request.sdxl.type, request.sdxl.prompt = 1, "a red fox in deep snow at dawn, breath in the cold air, seen from afar"
-    request.sdxl.compel_weights, request.webhook.url = "(red:1.3), (fog)0.5", "https://example.com/hooks/atelier"
+    request.webhook.url = "https://example.com/hooks/atelier"
     return request
 
 

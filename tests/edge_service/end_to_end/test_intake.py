@@ -351,7 +351,9 @@ async def test_a_context_begins_the_conversation(bob: Calls, engine: SteeredEngi
     request = from_spec_dict(edge_pb2.ChatRequest, {"request": says("a limerick"), "context": "writing"})
     async for _ in bob.chat.Chat(request, metadata=bob.metadata):
         pass
-    assert engine.requests[0].messages[0].content.startswith("You are a writer.")
+    [begins, asked] = engine.requests[0].messages  # and nothing that anybody else has said
+    assert begins.content.startswith("You are a writer.")
+    assert (asked.role, asked.content) == ("user", "a limerick")
     request.context = "nonsense"
     with refused("INVALID_REQUEST") as caught:
         async for _ in bob.chat.Chat(request, metadata=bob.metadata):

@@ -24,6 +24,7 @@ from shared.spec_json import from_spec_dict
 from tests.bad_input import reason
 from tests.edge_service.conftest import BOB, Calls, StartEdge
 from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, turn, until
+from tests.logs import everything_logged
 
 FOX = {"type": "sdxl_image_fast", "prompt": "a red fox"}
 # One of a minor and one that is sexual, as mild as can be: together they are refused in every mode.
@@ -78,7 +79,7 @@ async def test_what_is_forbidden_is_refused_in_every_mode_stored_nowhere_and_log
         ("ann", "sdxl_image_fast", "CONTENT_FORBIDDEN")
     ] * 2
     assert audited[0]["digest"] == audited[1]["digest"]
-    assert "teen" not in caplog.text
+    assert "teen" not in everything_logged(caplog)
 
 
 async def test_keys_and_policies_leave_a_line_in_the_audit_log(ann: Calls, database_url: str):

@@ -16,6 +16,7 @@ from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
 from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, started_worker, turn, until
+from tests.logs import everything_logged
 
 
 async def _read(call):
@@ -289,6 +290,6 @@ async def test_no_log_line_holds_a_prompt_an_answer_or_a_token(ann: Calls, caplo
     caplog.set_level("DEBUG")
     await ann.ended((await ann.submit(chat=says("xylophone"))).id)
     assert "job started" in caplog.text
-    everything = caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    everything = everything_logged(caplog)
     assert "xylophone" not in everything
     assert ANN not in everything

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from edge_service.intake.content.safety import digest
 from edge_service.policy import current
 from edge_service.policy.folder import BUILT_IN
 from edge_service.policy.registry import load
@@ -78,7 +79,9 @@ async def test_what_is_forbidden_is_refused_in_every_mode_stored_nowhere_and_log
     assert [(row["actor"], row["subject"], row["reason"]) for row in audited] == [
         ("ann", "sdxl_image_fast", "CONTENT_FORBIDDEN")
     ] * 2
-    assert audited[0]["digest"] == audited[1]["digest"]
+    [house] = await rows(database_url, "SELECT value FROM secrets WHERE name = 'audit'")
+    expected = digest({"prompt": ", ".join(FORBIDDEN)}, bytes(house["value"]))
+    assert [row["digest"] for row in audited] == [expected] * 2
     assert "teen" not in everything_logged(caplog)
 
 

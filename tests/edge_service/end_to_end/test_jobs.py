@@ -36,6 +36,9 @@ async def test_a_job_runs_and_tells_its_whole_story(ann: Calls):
     assert ended.chat_callback.assets[0].content == "red fox in snow "
     assert ended.chat_callback.job_id == job.id
     assert ended == (await ann.get(job.id))
+    [routed] = [each for each in ended.decisions if each.field == "worker_id"]
+    assert routed.to == ended.attempts[0].worker_id != ""
+    assert routed.why == "attempt 1: the best worker with a free slot that offers qwen_instruct"
 
 
 async def test_what_reaches_the_engine_is_complete_and_as_asked(ann: Calls, engine: SteeredEngine):

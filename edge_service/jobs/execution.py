@@ -16,7 +16,7 @@ from edge_service.jobs.estimates.costs import Costs
 from edge_service.jobs.leases import Leases, Unwritten
 from edge_service.jobs.records import AssetRow, Callback, Lease, Seat
 from shared import errors
-from shared.assets import AssetStore, attempt_folder
+from shared.assets import KEY, AssetStore, attempt_folder
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -190,7 +190,7 @@ def _asset_rows(lease: Lease, callback: Callback) -> list[AssetRow]:
     if isinstance(callback, chat_pb2.ChatCallback):
         return []
     prefix = attempt_folder(lease.owner, lease.job_id, lease.attempt)
-    if any(not asset.key.startswith(prefix) for asset in callback.assets):
+    if any(not (asset.key.startswith(prefix) and KEY.fullmatch(asset.key)) for asset in callback.assets):
         raise errors.EngineFailed("the worker's result belongs to another job")
     return [_asset_row(asset) for asset in callback.assets]
 

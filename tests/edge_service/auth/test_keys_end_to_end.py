@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import grpc
 import psycopg
@@ -17,6 +18,8 @@ from shared.errors import from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, BOB, OPERATOR, Calls, new_database, started_edge
+from tests.edge_service.end_to_end.test_intake import policies
+from tests.logs import everything_logged
 
 DAY = timedelta(days=1)
 
@@ -303,6 +306,17 @@ async def test_who_administers_keys_makes_them_for_others(house: Replicas):
     assert not await is_let_in(carol)
 
 
+async def test_who_makes_keys_for_others_gives_none_a_tier_that_may_more(house: Replicas, tmp_path: Path):
+    ann = house.calls(ANN)
+    with policies(tmp_path, "tiers", "enhancement, nsfw]", "enhancement, nsfw, keys]"):
+        with refused(errors.PermissionDenied, "tier: admin may do what your tier may not: fleet"):
+            await create(ann, user_id="carol", tier="admin")
+        with refused(errors.PermissionDenied, "tier: admin may do what your tier may not: fleet"):
+            await create(ann, tier="admin")
+        made = await create(ann, user_id="carol", tier="basic")
+    assert (made.key.user_id, made.key.tier) == ("carol", "basic")
+
+
 @pytest.mark.parametrize("tier", ["guest", "basic", "premium", "admin"])
 async def test_who_may_everything_makes_keys_of_every_tier(house: Replicas, tier: str):
     made = await create(house.calls(OPERATOR), user_id="carol", tier=tier)
@@ -383,4 +397,6 @@ async def test_no_secret_is_in_the_log(house: Replicas, caplog: pytest.LogCaptur
     made = await create(house.calls(ANN))
     await is_let_in(house.calls(made.secret))
     await is_let_in(house.calls(made.secret + "x"))
-    assert made.secret.rpartition("_")[2] not in caplog.text
+    everything = everything_logged(caplog)
+    assert made.key.id in everything  # the line of the audit log
+    assert made.secret.rpartition("_")[2] not in everything

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from edge_service.intake.content.safety import digest
 from edge_service.policy import current
 from edge_service.policy.folder import BUILT_IN
 from edge_service.policy.registry import load
@@ -24,6 +25,7 @@ from shared.spec_json import from_spec_dict
 from tests.bad_input import reason
 from tests.edge_service.conftest import BOB, Calls, StartEdge
 from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, turn, until
+from tests.logs import everything_logged
 
 FOX = {"type": "sdxl_image_fast", "prompt": "a red fox"}
 # One of a minor and one that is sexual, as mild as can be: together they are refused in every mode.
@@ -77,8 +79,10 @@ async def test_what_is_forbidden_is_refused_in_every_mode_stored_nowhere_and_log
     assert [(row["actor"], row["subject"], row["reason"]) for row in audited] == [
         ("ann", "sdxl_image_fast", "CONTENT_FORBIDDEN")
     ] * 2
-    assert audited[0]["digest"] == audited[1]["digest"]
-    assert "teen" not in caplog.text
+    [house] = await rows(database_url, "SELECT value FROM secrets WHERE name = 'audit'")
+    expected = digest({"prompt": ", ".join(FORBIDDEN)}, bytes(house["value"]))
+    assert [row["digest"] for row in audited] == [expected] * 2
+    assert "teen" not in everything_logged(caplog)
 
 
 async def test_keys_and_policies_leave_a_line_in_the_audit_log(ann: Calls, database_url: str):
@@ -402,7 +406,9 @@ async def test_a_context_begins_the_conversation(bob: Calls, engine: SteeredEngi
     request = from_spec_dict(edge_pb2.ChatRequest, {"request": says("a limerick"), "context": "writing"})
     async for _ in bob.chat.Chat(request, metadata=bob.metadata):
         pass
-    assert engine.requests[0].messages[0].content.startswith("You are a writer.")
+    [begins, asked] = engine.requests[0].messages  # and nothing that anybody else has said
+    assert begins.content.startswith("You are a writer.")
+    assert (asked.role, asked.content) == ("user", "a limerick")
     request.context = "nonsense"
     with refused("INVALID_REQUEST") as caught:
         async for _ in bob.chat.Chat(request, metadata=bob.metadata):

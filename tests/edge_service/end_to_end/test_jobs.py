@@ -16,6 +16,7 @@ from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
 from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, started_worker, turn, until
+from tests.logs import everything_logged
 
 
 async def _read(call):
@@ -35,6 +36,9 @@ async def test_a_job_runs_and_tells_its_whole_story(ann: Calls):
     assert ended.chat_callback.assets[0].content == "red fox in snow "
     assert ended.chat_callback.job_id == job.id
     assert ended == (await ann.get(job.id))
+    [routed] = [each for each in ended.decisions if each.field == "worker_id"]
+    assert routed.to == ended.attempts[0].worker_id != ""
+    assert routed.why == "attempt 1: the best worker with a free slot that offers qwen_instruct"
 
 
 async def test_what_reaches_the_engine_is_complete_and_as_asked(ann: Calls, engine: SteeredEngine):
@@ -289,6 +293,6 @@ async def test_no_log_line_holds_a_prompt_an_answer_or_a_token(ann: Calls, caplo
     caplog.set_level("DEBUG")
     await ann.ended((await ann.submit(chat=says("xylophone"))).id)
     assert "job started" in caplog.text
-    everything = caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    everything = everything_logged(caplog)
     assert "xylophone" not in everything
     assert ANN not in everything

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
 
 from edge_service.auth import Principal, Tokens
@@ -61,7 +62,18 @@ async def changes_to(calls: Calls, wanted: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_new_preset_works_without_a_restart_and_a_bad_one_changes_nothing(calls: Calls, folder: Path) -> None:
+async def audited(url: str, wanted: list[str]) -> None:
+    """Waits for the versions that the audit log is to have. A policy is in force just before its line is there."""
+    query = "SELECT subject FROM audit WHERE actor = '' AND action = 'policy.in_force' ORDER BY id"
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection, asyncio.timeout(10):
+        while [version for [version] in await (await connection.execute(query)).fetchall()] != wanted:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_new_preset_works_without_a_restart_and_a_bad_one_changes_nothing(
+    calls: Calls, folder: Path, database_url: str
+) -> None:
+    first = await version(calls)
     job = {"type": "sdxl_image_fast", "prompt": "a fox"}
     with pytest.raises(grpc.aio.AioRpcError, match="preset: must be one of"):
         await calls.submit(sdxl=job, preset="sdxl_poster")
@@ -81,9 +93,11 @@ async def test_a_new_preset_works_without_a_restart_and_a_bad_one_changes_nothin
     assert (await calls.submit(sdxl=job, preset="sdxl_poster")).sdxl.config.steps == 33
 
     (folder / "presets.yaml").unlink()
-    await changes_to(calls, load(str(folder)).version)
+    last = load(str(folder)).version
+    await changes_to(calls, last)
     with pytest.raises(grpc.aio.AioRpcError, match="preset: must be one of"):
         await calls.submit(sdxl=job, preset="sdxl_poster")
+    await audited(database_url, [first, good, last])
 
 
 async def test_who_is_of_a_tier_that_was_dropped_is_told_so(calls: Calls, folder: Path) -> None:

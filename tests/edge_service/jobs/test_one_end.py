@@ -18,7 +18,7 @@ from edge_service.jobs.leases import Leases, Unwritten
 from edge_service.jobs.store import Store
 from edge_service.jobs.wakeups import STOPPED, Wakeups
 from shared.assets import AssetStore
-from shared.errors import AssetNotFound, Cancelled, DatabaseUnavailable, JobNotFound
+from shared.errors import AssetNotFound, Cancelled, DatabaseUnavailable, EngineFailed, JobNotFound
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from tests.edge_service.jobs.conftest import Jobs, asset, plan
@@ -123,6 +123,28 @@ async def test_the_files_of_a_refused_result_are_removed(jobs: Jobs, assets: Ass
                 await late.complete(lease, worker, event.callback, Unwritten(lease.last_sequence, []))
     with pytest.raises(AssetNotFound):
         await assets.size(stored.key)
+
+
+async def test_a_result_of_files_that_its_attempt_did_not_store_is_refused(jobs: Jobs, assets: AssetStore):
+    first = await jobs.running()
+    assert await jobs.leases.requeue(first, LOST, 0, counts=True)
+    [lease] = await jobs.lease()
+    [of_bob] = await assets.put_all("bob", "job_1", 1, [PNG])
+    own = f"ann/{lease.job_id}.2"
+    names = (
+        of_bob.key, "ann/job_1/image_0.png", f"ann/{lease.job_id}/image_0.png", f"{own}2/image_0.png",
+        f"{own}/../../bob/job_1/image_0.png", f"bob/{lease.job_id}.2/image_0.png", own, f"{own}/", "",
+    )  # fmt: skip
+    running = Execution(jobs.leases, assets, Costs(jobs.database))
+    for key in names:
+        worker = cast(Any, Late(lease.job_id, key))
+        async with contextlib.aclosing(running.events(lease, worker)) as events:
+            async for event in events:
+                with pytest.raises(EngineFailed, match="belongs to another job"):
+                    await running.complete(lease, worker, event.callback, Unwritten(lease.last_sequence, []))
+    assert await jobs.store.assets("ann", None, 9) == []
+    assert (await jobs.store.job("ann", lease.job_id)).status == job_pb2.JOB_STATUS_LEASED
+    assert await assets.size(of_bob.key)
 
 
 class Late:

@@ -138,6 +138,19 @@ async def test_an_attempt_that_failed_is_told_and_counted(jobs: Jobs):
     assert await jobs.leases.failures(lease, job_pb2.ERROR_REASON_EDGE_LOST) == 0
 
 
+async def test_a_job_tells_which_worker_each_attempt_went_to_and_why(jobs: Jobs):
+    job_id = await jobs.submit(planned=plan(needs=["compel"]))
+    for worker in ("sdxl_worker_001", "sdxl_worker_002"):
+        [lease] = await jobs.lease(offers=["compel"], seat=replace(SEAT, worker_id=worker))
+        assert await jobs.leases.requeue(lease, ERROR, 0, counts=True)
+    told = [each for each in (await jobs.store.job("ann", job_id)).decisions if each.field == "worker_id"]
+    because = "the best worker with a free slot that offers compel"
+    assert [(getattr(each, "from"), each.to, each.why) for each in told] == [
+        ("", "sdxl_worker_001", f"attempt 1: {because}"),
+        ("sdxl_worker_001", "sdxl_worker_002", f"attempt 2: {because}"),
+    ]
+
+
 async def test_a_retry_waits_for_its_time(jobs: Jobs):
     lease = await jobs.running()
     await jobs.leases.requeue(lease, ERROR, 60, counts=True)

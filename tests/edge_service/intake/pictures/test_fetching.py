@@ -356,6 +356,18 @@ async def test_the_type_that_a_site_says_is_not_believed(site: Site, database: D
     uploads.close()
 
 
+@pytest.mark.parametrize(("length", "why"), [(2**25, "not an HTTP answer"), (2**25 + 1, "larger than 33554432 bytes")])
+async def test_a_reference_may_have_32_mib_and_no_more(site: Site, length: int, why: str):
+    site.answers["/picture.png"] = answer(PICTURE, Content_Length=str(length))  # of which only the first few come
+    job = sdxl_pb2.SdxlJob()
+    job.metadata.reference_image_url = site.url()
+    uploads = Uploads(Database(), AssetStore("memory:///library"))
+    async with client(LOOPBACK) as opened:
+        with pytest.raises(ReferenceUnusable, match=f"reference_image_url: could not be fetched: {why}$"):
+            await References(uploads, opened, LOOPBACK).resolve(job, "ann", permitted=True)
+    uploads.close()
+
+
 def encoded_gif() -> bytes:
     from PIL import Image
 

@@ -30,7 +30,7 @@ def says(text: str) -> dict[str, Any]:
 def repeated(judging: Intake, text: str) -> Awaitable[object]:
     plan = planned(submitted(sdxl=FOX), ANN.tier)
     plan.job.prompt = text  # type: ignore[union-attr]
-    return judging.again(plan, ANN)
+    return judging.again(plan, "old", ANN)
 
 
 ASKING: Mapping[str, Callable[[Intake, str], Awaitable[object]]] = {

@@ -1,8 +1,9 @@
 """Sending what no client should: raw bytes to any RPC, every broken field of a good message, and what came back."""
 
-import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Any
 
 import grpc
 import pytest
@@ -11,8 +12,11 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details_pb2
 
 from shared.errors import status_of
+from shared.validation_schemas import ValidationConfig, rules
+from tests.bounds import edges, put
 
 MEGABYTE = 2**20
+FAR = {"double": [-1e9, 1e9], "uint32": [2**32 - 1]}
 # Codes that a mistake of ours would show as; they must never come out of bad input.
 OURS = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS}
 
@@ -56,34 +60,33 @@ def text_fields(method: MethodDescriptor) -> Iterator[FieldDescriptor]:
     return (field for field in method.input_type.fields if field.type == FieldDescriptor.TYPE_STRING)
 
 
-def broken(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
-    """Copies of a good message with one field spoilt in each: its path and the whole copy."""
-    for field, value in message.ListFields():
-        here = f"{path}{field.name}"
-        if field.is_repeated:
-            continue
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
-            for inner_path, inner in broken(value, f"{here}."):
-                copy = type(message)()
-                copy.CopyFrom(message)
-                getattr(copy, field.name).CopyFrom(inner)
-                yield inner_path, copy
-            continue
-        for spoilt in _spoilt(field):
+def broken(message: Message) -> Iterator[tuple[str, Message]]:
+    """Copies of a good message with one field spoilt in each, by a hair and by far: its path and the whole copy."""
+    for rule in rules(message.DESCRIPTOR):
+        held = attrgetter(rule.field)(message)
+        for path, spoilt in _spoilt_list(rule, held) if rule.type == "list" else _spoilt(rule):
             copy = type(message)()
             copy.CopyFrom(message)
-            setattr(copy, field.name, spoilt)
-            yield here, copy
+            put(copy, rule.field, spoilt)
+            yield path, copy
 
 
-def _spoilt(field: FieldDescriptor) -> list[object]:
-    if field.type == FieldDescriptor.TYPE_DOUBLE:
-        return [math.nan, math.inf, -math.inf, -1e9, 1e9]
-    if field.type == FieldDescriptor.TYPE_ENUM:
-        return [99]
-    if field.type == FieldDescriptor.TYPE_STRING:
-        return ["x" * MEGABYTE]
-    return [2**32 - 1] if field.type == FieldDescriptor.TYPE_UINT32 else []
+def _spoilt(rule: ValidationConfig) -> Iterator[tuple[str, object]]:
+    yield from ((rule.field, value) for side, value in edges(rule) if side == "outside")
+    if rule.type == "string":
+        yield rule.field, "x" * MEGABYTE
+    elif rule.maximum is not None or rule.choices:
+        yield from ((rule.field, far) for far in FAR.get(rule.type, ()))
+
+
+def _spoilt_list(rule: ValidationConfig, held: Sequence[Any]) -> Iterator[tuple[str, object]]:
+    assert rule.maximum is not None
+    yield rule.field, [held[0]] * (int(rule.maximum) + 1)
+    if rule.minimum:
+        yield rule.field, []
+    if isinstance(held[0], Message):
+        for path, item in broken(held[0]):
+            yield f"{rule.field}[0].{path}", [item, *held[1:]]
 
 
 def mangled(body: bytes, count: int, seed: int) -> Iterator[bytes]:

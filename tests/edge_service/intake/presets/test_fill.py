@@ -20,29 +20,66 @@ def why(decisions: list, field: str) -> str:
     return next(decision.why for decision in decisions if decision.field == field)
 
 
-@pytest.mark.parametrize(
-    ("type_name", "steps", "guidance", "frames"),
-    [
-        ("image_fast", 25, 6.5, 1),
-        ("image_high", 50, 7.5, 1),
-        ("video_fast", 25, 6.5, 83),
-        ("video_high", 50, 7.5, 83),
-        ("image7b_fast_enhanced", 25, 6.5, 1),
-        ("video7b_high_enhanced", 50, 7.5, 83),
-    ],
-)
-def test_wan_job_types_have_the_numbers_of_the_specification(type_name, steps, guidance, frames):
+# Steps, guidance and frames of every video and still.
+WAN = {
+    "image_fast": (25, 6.5, 1),
+    "image_high": (50, 7.5, 1),
+    "image7b_fast_enhanced": (25, 6.5, 1),
+    "image7b_high_enhanced": (50, 7.5, 1),
+    "video_fast": (25, 6.5, 83),
+    "video_high": (50, 7.5, 83),
+    "video7b_fast_enhanced": (25, 6.5, 83),
+    "video7b_high_enhanced": (50, 7.5, 83),
+}
+# Steps and guidance of every image.
+SDXL = {"sdxl_image_fast": (15, 6.0), "sdxl_image_high": (25, 7.5)}
+CREDITS = {
+    "sdxl_image_fast": 1,
+    "sdxl_image_high": 2,
+    "image_fast": 2,
+    "image_high": 3,
+    "image7b_fast_enhanced": 2,
+    "image7b_high_enhanced": 3,
+    "video_fast": 4,
+    "video_high": 6,
+    "video7b_fast_enhanced": 5,
+    "video7b_high_enhanced": 6,
+    "chat_turn": 1,
+}
+
+
+def test_no_job_type_is_without_numbers():
+    assert {*WAN, *SDXL, "chat_turn"} == set(job_types()) == set(CREDITS)
+
+
+@pytest.mark.parametrize("type_name", WAN)
+def test_wan_job_types_have_the_numbers_of_the_specification(type_name):
     job = fill(from_spec_dict(wan_pb2.WanJob, {"type": type_name, "prompt": "a fox"})).job
-    assert (job.sampling.steps, job.sampling.guidance_scale, job.config.frames) == (steps, guidance, frames)
-    assert (job.config.width, job.config.height, job.sampling.flow_shift) == (480, 832, 5.0)
+    assert (job.sampling.steps, job.sampling.guidance_scale, job.config.frames) == WAN[type_name]
+    assert (job.config.width, job.config.height, job.config.fps, job.sampling.flow_shift) == (480, 832, 24, 5.0)
 
 
-@pytest.mark.parametrize(
-    ("type_name", "steps", "guidance"), [("sdxl_image_fast", 15, 6.0), ("sdxl_image_high", 25, 7.5)]
-)
-def test_image_job_types_have_the_numbers_of_the_specification(type_name, steps, guidance):
-    job = fill(from_spec_dict(sdxl_pb2.SdxlJob, {"type": type_name, "prompt": "a fox"})).job
-    assert (job.config.steps, job.config.guidance_scale, job.config.resolution) == (steps, guidance, "1024x1024")
+@pytest.mark.parametrize("type_name", SDXL)
+def test_image_job_types_have_the_numbers_of_the_specification(type_name):
+    config = fill(from_spec_dict(sdxl_pb2.SdxlJob, {"type": type_name, "prompt": "a fox"})).job.config
+    assert (config.steps, config.guidance_scale) == SDXL[type_name]
+    assert (config.resolution, config.num_images) == ("1024x1024", 1)
+
+
+def test_chat_has_the_numbers_of_the_specification():
+    chat = fill(from_spec_dict(chat_pb2.ChatRequest, {"messages": [{"role": "user", "content": "hi"}]})).job
+    assert (chat.max_tokens, chat.temperature, chat.top_p) == (512, 0.7, 0.9)
+    assert (chat.model, chat.sfw_mode) == (chat_pb2.CHAT_MODEL_QWEN_INSTRUCT, False)
+
+
+@pytest.mark.parametrize("name", job_types())
+def test_a_job_costs_what_its_type_says(name):
+    assert job_types()[name].credits == CREDITS[name]
+
+
+@pytest.mark.parametrize("name", job_types())
+def test_those_types_are_enhanced_that_are_called_so(name):
+    assert job_types()[name].enhanced == name.endswith("_enhanced")
 
 
 @pytest.mark.parametrize("name", job_types())
@@ -91,6 +128,18 @@ def test_seeds_wrap_at_the_end_of_their_range():
 def test_missing_seeds_are_drawn_and_differ():
     seeds = {fill(image()).job.config.seed for _ in range(20)}
     assert len(seeds) == 20
+
+
+def test_missing_seeds_of_videos_are_drawn_differ_and_are_told():
+    drawn = [fill(from_spec_dict(wan_pb2.WanJob, {"type": "video_fast", "prompt": "a fox"})) for _ in range(20)]
+    seeds = {filled.job.sampling.seed for filled in drawn}
+    assert len(seeds) == 20
+    assert all(filled.job.sampling.HasField("seed") for filled in drawn)
+    assert max(seeds) <= 2147483647
+    for filled in drawn:
+        assert why(filled.decisions, "sampling.seed") == "drawn at random"
+        [told] = [decision.to for decision in filled.decisions if decision.field == "sampling.seed"]
+        assert told == str(filled.job.sampling.seed)
 
 
 def test_seeds_of_ones_own_are_kept_and_the_first_is_the_jobs():

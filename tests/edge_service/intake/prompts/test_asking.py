@@ -7,7 +7,7 @@ import pytest
 from edge_service.fleet.trust import State
 from edge_service.intake.prompts.asking import ChatWorkers
 from edge_service.intake.prompts.templates import Enhancement
-from shared.errors import EngineFailed, NoFreeSlot, NoWorker, WorkerLost
+from shared.errors import DeadlineExceeded, EngineFailed, NoFreeSlot, NoWorker, WorkerLost
 from shared.pb.atelier.chat.v1 import chat_pb2
 from tests.chat_service.fake_engine import hangs, says_hello
 from tests.edge_service.end_to_end.steered import killed
@@ -107,6 +107,19 @@ async def test_a_worker_that_dies_is_lost_and_ejected(house: House) -> None:
         await asking
     assert worker.trust.state is State.EJECTED
     assert worker.in_flight == 0
+
+
+async def test_a_model_that_hangs_is_asked_no_longer_than_the_policy_says(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = Enhancement.model_validate({**data("enhancement"), "seconds": 0.1})
+    monkeypatch.setattr("edge_service.intake.prompts.asking.enhancement", lambda: short)
+    house.engine.script = hangs
+    async with asyncio.timeout(5):
+        with pytest.raises(DeadlineExceeded):
+            await ChatWorkers(house.fleet).ask("ann", question(), never)
+        await house.engine.idle.wait()
+    assert [worker.in_flight for worker in house.fleet.workers] == [0, 0]
 
 
 async def test_a_model_that_has_said_enough_is_stopped(house: House) -> None:

@@ -9,7 +9,7 @@ from chat_service.seam import ChatTurn, Delta, Finished, TextRequest
 from edge_service.intake.job_types import job_types
 from edge_service.intake.prompts.asking import ChatWorkers
 from edge_service.intake.prompts.enhance import Enhanced, Enhancer, enhance, wanted
-from edge_service.intake.prompts.templates import enhancement
+from edge_service.intake.prompts.templates import Enhancement, enhancement
 from shared.errors import (
     ContentForbidden,
     ContentNotAllowed,
@@ -26,7 +26,7 @@ from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
 from tests.chat_service.fake_engine import Script, hangs
 from tests.edge_service.intake.conftest import House, following
-from tests.edge_service.intake.tables import without
+from tests.edge_service.intake.tables import data, without
 
 SFW, NSFW = edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW
 PROMPT = "a fox\u00a0 in {prompt} snow\n"
@@ -96,7 +96,7 @@ async def test_the_model_is_asked_what_the_policy_says(house: House) -> None:
     assert asked.messages == (ChatTurn("system", contents[0]), ChatTurn("user", contents[1]))
     assert PROMPT in contents[1]
     assert (asked.max_tokens, asked.temperature, asked.top_p) == (table.max_tokens, table.temperature, table.top_p)
-    assert asked.model == "qwen_instruct"
+    assert (asked.model, asked.max_tokens) == ("qwen_instruct", 200)
     prefix, _, rest = asked.request_id.partition("chat_enhance_")
     assert (prefix, len(rest)) == ("", len("1734567890_ghi789"))
 
@@ -163,6 +163,16 @@ async def test_what_is_no_prompt_leaves_the_original_as_it_was(house: House, scr
 async def test_a_model_that_hangs_costs_no_more_time_than_there_is_and_is_stopped(house: House) -> None:
     done = await enhanced(house, hangs, seconds_left=1.2)
     failed(done, "there was no answer within 0.2 s")
+    async with asyncio.timeout(5):
+        await house.engine.idle.wait()
+
+
+async def test_a_model_that_hangs_costs_no_more_time_than_the_policy_says_and_is_stopped(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Enhancement.model_validate({**data("enhancement"), "seconds": 0.1})
+    monkeypatch.setattr("edge_service.intake.prompts.enhance.enhancement", lambda: table)
+    failed(await enhanced(house, hangs), "there was no answer within 0.1 s")  # the caller would wait for ever
     async with asyncio.timeout(5):
         await house.engine.idle.wait()
 

@@ -70,7 +70,7 @@ def test_every_parameter_of_a_plan_has_exactly_one_origin() -> None:
     assert set(fields) == {
         *(f"config.{name}" for name in sdxl_pb2.SdxlConfig.DESCRIPTOR.fields_by_name),
         *(f"sampling.{name}" for name in sdxl_pb2.SdxlSampling.DESCRIPTOR.fields_by_name),
-        "compel_enabled",
+        *("compel_enabled", "enhancement", "deadline", "priority"),
     }
 
 

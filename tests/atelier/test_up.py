@@ -158,7 +158,7 @@ def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, reposi
     assert not (tmp_path / "addresses.json").exists()
 
 
-def test_a_signal_that_comes_twice_stops_everything_once(up: Up, tmp_path: Path) -> None:
+def test_a_house_that_was_stopped_twice_opens_where_it_was_and_ends_with_its_launcher(up: Up, tmp_path: Path) -> None:
     # As `make` does with a SIGTERM that its whole group has had.
     first = up.hears(START_SECONDS, ready="")["ready"]
     for _ in range(2):
@@ -167,22 +167,19 @@ def test_a_signal_that_comes_twice_stops_everything_once(up: Up, tmp_path: Path)
     assert up.process.wait(STOP_SECONDS) == 0
     assert are_gone(tmp_path, 2)
 
-    # Opened anew, the house is where clients that wait and URLs look for it.
+    # Opened anew, the house is where clients that wait and URLs look for it. Nothing of it outlives a launcher that is
+    # killed.
     again = Up(up.repository, tmp_path)
     try:
         found = again.hears(START_SECONDS, ready="")["ready"]
         assert [found[name] for name in ("edge", "http", "grpc_web")] == [
             first[name] for name in ("edge", "http", "grpc_web")
         ]
+        assert len(processes_of(tmp_path)) >= 6
+        os.kill(again.process.pid, signal.SIGKILL)
+        assert are_gone(tmp_path, STOP_SECONDS)
     finally:
         again.stop(signal.SIGTERM)
-
-
-def test_nothing_outlives_a_launcher_that_was_killed(up: Up, tmp_path: Path) -> None:
-    up.hears(START_SECONDS, ready="")
-    assert len(processes_of(tmp_path)) >= 6
-    os.kill(up.process.pid, signal.SIGKILL)
-    assert are_gone(tmp_path, STOP_SECONDS)
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line_and_ends_the_start(repository: Path, tmp_path: Path) -> None:

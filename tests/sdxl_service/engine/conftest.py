@@ -26,7 +26,7 @@ def model() -> Path:
     return ensure(["sdxl"])["sdxl"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def engine(model: Path) -> DiffusersEngine:
     return loaded(model)
 

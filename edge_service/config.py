@@ -9,12 +9,13 @@ from edge_service.auth.issuer import check_url
 from edge_service.auth.jwks import KeysUnreadable, parsed_file, signing_keys
 from edge_service.auth.key_secrets import PREFIX
 from edge_service.auth.requirements import PERMISSIONS
+from edge_service.auth.tokens import check_token
 from edge_service.fleet.discovery import parse
 from edge_service.intake.tiers import Tiers
 from edge_service.policy.mistakes import PolicyRefused
 from edge_service.policy.registry import load
 from shared.config import ServiceConfig, certificates
-from shared.identity import Certificates, Secret
+from shared.identity import Certificates
 
 DEFAULT_TIER = "guest"
 
@@ -95,7 +96,8 @@ class EdgeConfig(ServiceConfig):
     def _is_a_secret_of_its_own(cls, token: SecretStr) -> SecretStr:
         if token.get_secret_value().startswith(PREFIX):
             raise ValueError("is an API key, whose holder would become the developer: give the edge a token of its own")
-        Secret(token.get_secret_value(), "")
+        if token.get_secret_value():
+            check_token(token.get_secret_value())
         return token
 
     @field_validator("jwt_issuer")

@@ -23,16 +23,19 @@ PLUS, MINUS = 1.1, 0.9
 _ESCAPED = re.compile(r"\\([()\\:+\-])")
 _PLAIN = re.compile(r"[^\\()+\-:]+")
 # A weight stands where a word ends, and nowhere else: "(cute)3d" and "well-known" have none.
-_END = r"(?=[\s,.;:!?()]|$)"
-_NUMBER = re.compile(rf"[0-9]*\.?[0-9]+{_END}")
+_END = r"(?=[\s;:!?()\[\]{}\"'”’—]|[.,](?![0-9])|$)"
+_DIGITS = r"(?:[0-9]++(?:\.[0-9]++)?+|\.[0-9]++)"
+_NUMBER = re.compile(rf"{_DIGITS}{_END}")
+_TWO_WEIGHTS = re.compile(rf"{_DIGITS}[+-]++{_END}")
+_WHOLE_NUMBER = re.compile(rf"[+-]?{_DIGITS}")
 _STEPS = re.compile(r"[+-]+")
-_ENDING_STEPS = re.compile(rf"[+-]+{_END}")
+_ENDING_STEPS = re.compile(r"[+-]++(?=[\s,.;:!?()\[\]{}]|$)")
 # The end of a group, "1.3)" behind a colon; in place of the number there may be something like one, or nothing.
-_INSIDE = re.compile(r":\s*+([+-]?[0-9.]+)?\s*+\)")
+_INSIDE = re.compile(r":\s*+([+-]?\.?\d[^\s():]*+|[+-]?[0-9.]++)?\s*+\)")
 # Compel weighs what stands in quotes; here quotes are text, and nobody shall think that they are not.
-_QUOTED = re.compile(rf'"[^"]+"(?=(?:[+-]+|[0-9]*\.?[0-9]+){_END})')
+_QUOTED = re.compile(rf'"[^"]+"(?=(?:[+-]++|{_DIGITS})(?:[\s,.;:!?()]|$))')
 # What compel reads as a call.
-_CALL = re.compile(r"\.(and|add|blend|swap|attend)\(")
+_CALL = re.compile(r"\.(and|add|blend|swap|attend)\(", re.IGNORECASE)
 
 
 class Unreadable(ValueError):
@@ -93,9 +96,9 @@ def _close(text: str, at: int, groups: list[_Group]) -> int:
     if call := _CALL.match(text, end):
         raise Unreadable(f".{call[1]} at character {end + 1} is not supported, only weights are")
     outer = _NUMBER.match(text, end) or _ENDING_STEPS.match(text, end)
-    if outer is None:
+    if outer is None and not _TWO_WEIGHTS.match(text, end):
         return end
-    if group.weight != 1.0:
+    if outer is None or group.weight != 1.0:
         raise Unreadable(f"the group at character {group.start + 1} has two weights")
     group.weight = _weight(outer[0], end)
     return outer.end()
@@ -147,10 +150,9 @@ def _weight(word: str, at: int) -> float:
             raise Unreadable(f"the weight at character {at + 1} mixes + and -")
         number = (PLUS if word[0] == "+" else MINUS) ** min(len(word), 100)
     else:
-        try:
-            number = float(word)
-        except ValueError:
-            raise Unreadable(f"the weight at character {at + 1} is no number") from None
+        if not _WHOLE_NUMBER.fullmatch(word):
+            raise Unreadable(f"the weight at character {at + 1} is no number")
+        number = float(word)
     if not LEAST <= number <= MOST:
         raise Unreadable(f"the weight at character {at + 1} must be {LEAST:g} to {MOST:g}, got {number:g}")
     return number

@@ -1,14 +1,16 @@
 """Tokens that are known beforehand, such as the developer's: it is made at first start and never a default."""
 
+import contextlib
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from edge_service.auth.principal import Principal
 from shared.errors import Unauthenticated
-from shared.identity import bearer
+from shared.identity import Secret, bearer
 
 TOKEN_BYTES = 32
 NOT_KNOWN = "the token is not known; send the metadata `authorization: Bearer <token>`"
@@ -28,6 +30,8 @@ class Tokens:
 
     def owner(self, token: str) -> Principal | None:
         """Whose token it is; None if nobody's."""
+        if not token:
+            return None
         given = token.encode()
         # Every known token is compared, so that the time taken says nothing about any of them.
         matches = [owner for known, owner in self._owners.items() if hmac.compare_digest(known, given)]
@@ -35,14 +39,29 @@ class Tokens:
 
 
 def developer_token(data: Path) -> str:
-    """The token in the data folder, readable by its owner alone; made if there is none."""
+    """The token in the data folder, readable by its owner alone; made if there is none.
+
+    It is there whole or not at all. Raises SystemExit for a file that holds no token.
+    """
     path = data / "token"
     data.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        handle, unfinished = tempfile.mkstemp(prefix=".token-", dir=data)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(TOKEN_BYTES))
+        with contextlib.suppress(FileExistsError):  # another process was faster: its token is the one
+            os.link(unfinished, path)
+        os.unlink(unfinished)
+    token = path.read_text().strip()
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(handle, "w") as file:
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-        file.write(token)
+        check_token(token)
+    except ValueError as error:
+        raise SystemExit(f"{path}: {error}; remove it, and a new one is made") from None
     return token
+
+
+def check_token(token: str) -> None:
+    """Raises ValueError, which quotes nothing, for what is no token: too short, or of more than one word."""
+    if len(token.split()) != 1:
+        raise ValueError("must be one word")
+    Secret(token, "")

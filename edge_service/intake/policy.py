@@ -28,6 +28,7 @@ def may_submit(tier: Tier, request: edge_pb2.SubmitJobRequest) -> None:
     """Raises PermissionDenied for a job, or a field of it, that the tier does not permit."""
     job: WorkerJob = getattr(request, request.WhichOneof("job") or "")
     _may_run(tier, type_name(job), job, request.content_mode)
+    tier.priority_of(request.priority)
     if request.HasField("webhook"):
         require(tier, "webhooks", "webhook")
     if request.reference_use:

@@ -32,7 +32,8 @@ def pieces(text: str) -> list[tuple[str, float]]:
         ("a (red) boat", [("a red boat", 1.0)]),
         ("boat(s) (old)", [("boats old", 1.0)]),
         ("(a). The sea", [("a. The sea", 1.0)]),
-        ("(a)1.3.4", [("a", 1.3), (".4", 1.0)]),
+        ("(a)1.3.4, (cute)3.5d, (photo)2.8mm, (red)1,3", [("a1.3.4, cute3.5d, photo2.8mm, red1,3", 1.0)]),
+        ('[(red)1.3], "(blue)1.2"', [("[", 1.0), ("red", 1.3), ('], "', 1.0), ("blue", 1.2), ('"', 1.0)]),
         ("((red:2) boat)0.5", [("red", 1.0), (" boat", 0.5)]),
         ("(((red)+)+)+", [("red", 1.331)]),
         ("(red:1.2)(green:1.2)", [("redgreen", 1.2)]),
@@ -94,7 +95,10 @@ def test_a_backslash_makes_a_mark_a_character(text: str, found: list[tuple[str, 
         ("a (smile :) face", r"a weight is missing after the : at character 10; write \: for the character"),
         ("(red:1.3.4)", "the weight at character 6 is no number"),
         ("(red:.)", "the weight at character 6 is no number"),
+        *((f"(red:{number})", "the weight at character 6 is no number") for number in ("1,3", "1.3x", "1e0", "１.３")),
         ("(red:1.3)1.2", "the group at character 1 has two weights"),
+        ("(red)1.3++", "the group at character 1 has two weights"),
+        ("(a).AND(b)", ".AND at character 4 is not supported, only weights are"),
         ("(red:1.3)+", "the group at character 1 has two weights"),
         ("(red:-1)", "the weight at character 6 must be 0 to 3, got -1"),
         ("(at 12:30)", "the weight at character 8 must be 0 to 3, got 30"),
@@ -123,7 +127,16 @@ def test_the_number_of_pieces_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["(:a" * 20_000 + ")" * 20_000, "(a" * 20_000 + ")" * 20_000, "(" + ":" * 50_000 + ")", ":" + " " * 50_000]
+    "text",
+    [
+        "(:a" * 20_000 + ")" * 20_000,
+        "(a" * 20_000 + ")" * 20_000,
+        "(" + ":" * 50_000 + ")",
+        ":" + " " * 50_000,
+        "(a)" + "1" * 50_000 + "x",
+        '"a"' + "1" * 50_000 + "x",
+        "(a:" + "1" * 50_000 + "x",
+    ],
 )
 def test_long_texts_take_no_longer_than_their_length(text: str) -> None:
     with contextlib.suppress(Unreadable):  # where time grows with the square of the length, each of these takes minutes

@@ -11,7 +11,7 @@ from edge_service.audit import Audit, Entry
 from edge_service.intake.content import rules as content
 from edge_service.intake.content import safety
 from edge_service.intake.content.classification import Classifier, classify
-from edge_service.intake.content.weighted import with_weights_applied
+from edge_service.intake.content.weighted import with_readings
 from edge_service.intake.prompts.templates import mode_word
 from edge_service.policy import current
 from edge_service.turns import Turns
@@ -67,7 +67,7 @@ class Judge:
     def _as_read(self, texts: Mapping[str, str]) -> dict[str, str]:
         if self.worker_type != "sdxl":
             return dict(texts)
-        return {place: with_weights_applied(text) for place, text in texts.items()}
+        return with_readings(texts)
 
     async def check(self, texts: Mapping[str, str], action: str = "request.refused") -> str:
         """The same, with a line in the audit log for a refusal: who was refused what, a digest, never the text."""

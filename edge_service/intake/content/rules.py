@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edge_service.intake.content.safety import is_negative, lowered
 from edge_service.intake.content.terms import Terms, problem
-from edge_service.intake.content.text import Reading
+from edge_service.intake.content.text import Reading, field_of
 from edge_service.policy import Strict, policy
 from shared.errors import ContentNotAllowed
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -164,4 +164,4 @@ def _broken(lists: list[frozenset[str]], found: Mapping[str, set[str]]) -> str:
     """The fields in which the terms of a broken rule stand; empty if one of its lists has none: the request is judged
     as a whole."""
     fields = [[field for field, terms in found.items() if not terms.isdisjoint(wanted)] for wanted in lists]
-    return ", ".join(sorted({field for of_list in fields for field in of_list})) if all(fields) else ""
+    return ", ".join(sorted({field_of(field) for of_list in fields for field in of_list})) if all(fields) else ""

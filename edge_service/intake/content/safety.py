@@ -33,7 +33,7 @@ from operator import or_
 from edge_service.intake.content import safety_words as words
 from edge_service.intake.content.ages import tells_minor
 from edge_service.intake.content.terms import Terms
-from edge_service.intake.content.text import Reading, plain
+from edge_service.intake.content.text import Reading, field_of, plain
 from shared.errors import ContentForbidden
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def digest(texts: Mapping[str, str], secret: bytes = b"") -> str:
 
 def is_negative(field: str) -> bool:
     """Whether a field says what is not to be shown."""
-    return field.rpartition(".")[2] == NEGATIVE_PROMPT
+    return field_of(field).rpartition(".")[2] == NEGATIVE_PROMPT
 
 
 def lowered(text: str) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _forbidden(texts: Mapping[str, str]) -> list[str]:
     if not _is_forbidden(shown, hidden, _taken_back(texts)):
         return []
     telling = [field for field, found in signs.items() if found.is_minor() or found.is_sexual()]
-    return telling or list(texts)
+    return list(dict.fromkeys(map(field_of, telling or texts)))
 
 
 def _is_forbidden(shown: Signs, hidden: Signs, taken_back: frozenset[str]) -> bool:

@@ -7,6 +7,7 @@
 Which of these readings matters, `terms.py` decides by the words it looks for.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +30,20 @@ _NOT_LETTERS = re.compile(r"[\W_]+")
 _TAGS = re.compile(r"[\U000e0020-\U000e007e]")
 _LONGEST_JOINED = 40
 _WIDEST_WINDOW = 4
+_MOST_ESCAPES = 4
+# Stands between the name of a reading and the field that it is of.
+_OF = "|"
 _VOWELS = frozenset("aeiouy")  # each a word of its own in some language: "a rousing speech"
+
+
+def place(reading: str, field: str) -> str:
+    """The key of one more reading of a field's text, beside the text itself."""
+    return f"{reading}{_OF}{field}"
+
+
+def field_of(place: str) -> str:
+    """The field that a key stands for."""
+    return place.rpartition(_OF)[2]
 
 
 def plain(text: str) -> str:
@@ -79,9 +93,14 @@ class Reading:
 
     @classmethod
     def of(cls, text: str) -> "Reading":
-        """Reads a text. Text hidden in invisible tag characters is read after the rest."""
+        """Reads a text. What is hidden in invisible tag characters or written as HTML, "te&#101;n", is read after the
+        rest: some models are shown it as it is meant.
+        """
         hidden = "".join(chr(ord(tag) - 0xE0000) for tag in _TAGS.findall(text))
-        read = plain(f"{text} {hidden}" if hidden else text)
+        meant = _unescaped(text)
+        more = [hidden] if hidden else []
+        more += [meant] if meant != text else []
+        read = plain(" ".join([text, *more]) if more else text)
         parts = _PARTS.findall(read)
         return cls(
             plain=read,
@@ -92,6 +111,15 @@ class Reading:
             spelled=list(_spelled(parts)),
             unbroken=_NOT_LETTERS.sub("", read) if _NO_BLANKS.search(read) else "",
         )
+
+
+def _unescaped(text: str) -> str:
+    """The text without HTML's ways of writing characters, also where these are written so themselves."""
+    for _ in range(_MOST_ESCAPES):
+        if "&" not in text:
+            break
+        text = html.unescape(text)
+    return text
 
 
 def _joined(read: str) -> Iterator[str]:

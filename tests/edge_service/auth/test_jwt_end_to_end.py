@@ -195,6 +195,7 @@ def test_the_tier_of_those_who_name_none_is_one_of_the_operators_own(
         (["--jwt-default-tier=admin"], "JWT_DEFAULT_TIER", "operates nothing"),
         (["--token=atl_abc"], "TOKEN", "is an API key"),
         (["--token=short"], "TOKEN", "at least 16"),
+        (["--token=long enough but of many words"], "TOKEN", "must be one word"),
         (["--worker-tls-ca=/nowhere"], "WORKER_TLS_CA", "/nowhere cannot be read"),
         (["--worker-token=short"], "WORKER_TOKEN", "at least 16"),
     ],

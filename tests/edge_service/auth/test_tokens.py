@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,24 @@ def test_the_developer_token_is_made_once_and_readable_by_its_owner_alone(tmp_pa
     assert developer_token(tmp_path / "data") == token
     assert len(token) >= 40
     assert (tmp_path / "data" / "token").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("held", ["", " \n", "short", "of two words that are long enough", "a" * 16 + "\n" + "b" * 16])
+def test_a_file_that_holds_no_token_stops_the_start(tmp_path: Path, held: str):
+    (tmp_path / "token").write_text(held)
+    with pytest.raises(SystemExit, match=f"^{tmp_path}/token: .*; remove it, and a new one is made"):
+        developer_token(tmp_path)
+
+
+def test_nobody_is_let_in_by_no_token():
+    with pytest.raises(Unauthenticated, match="not known"):
+        Tokens({"": ANN}).guard("/x", {"authorization": "Bearer"})
+
+
+def test_two_processes_that_make_it_at_once_have_the_same(tmp_path: Path):
+    with ThreadPoolExecutor(8) as several:
+        assert len(set(several.map(developer_token, [tmp_path] * 32))) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["token"]
 
 
 def test_two_installations_never_share_a_token(tmp_path: Path):

@@ -80,6 +80,12 @@ def test_what_asks_for_nothing_more_needs_nothing_more(request_: edge_pb2.Submit
     may_submit(tier(*JOBS), request_)
 
 
+def test_a_priority_beyond_the_tier_is_refused_before_anything_is_done_for_it():
+    guest = tiers().tiers["guest"]
+    with pytest.raises(PermissionDenied, match="priority: your tier allows"):
+        may_submit(guest, asked(priority=guest.request_priority.most + 1))
+
+
 def test_a_turn_needs_the_permission_to_chat():
     may_chat(tier("chat"))
     with pytest.raises(PermissionDenied, match="your tier, basic, lacks the permission chat"):

@@ -280,3 +280,10 @@ def test_what_the_house_adds_is_no_half_of_what_is_refused():
     for words in (*choices().qualities.values(), *choices().styles.values()):
         safety.refuse({"prompt": "a child with a kite", "config.negative_prompt": words.negative_prompt})
         safety.refuse({"prompt": "a nude woman", "config.negative_prompt": words.negative_prompt})
+
+
+@pytest.mark.parametrize("text", ["te&#101;n", "&#x74;een", "te&amp;#101;n", "te&shy;en", "14&nbsp;years&nbsp;old"])
+def test_what_is_written_as_html_is_read_as_it_is_meant(text: str):
+    with pytest.raises(ContentForbidden):
+        refuse({"prompt": f"nude {text}"})
+    refuse({"prompt": f"a {text} on a bicycle"})

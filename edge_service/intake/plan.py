@@ -13,10 +13,11 @@ from edge_service.addresses import Addresses
 from edge_service.audit import Audit
 from edge_service.auth.principal import Principal
 from edge_service.fleet import Fleet
+from edge_service.intake import settled
 from edge_service.intake.capabilities import check_capabilities, needs
 from edge_service.intake.content.classification import by_chat
 from edge_service.intake.content.judging import Judge, is_long
-from edge_service.intake.content.rules import MODES, content, strictest
+from edge_service.intake.content.rules import content
 from edge_service.intake.content.texts import texts_of
 from edge_service.intake.decisions import decision
 from edge_service.intake.job_types import CHAT_TURN, WorkerJob, job_types
@@ -31,7 +32,8 @@ from edge_service.intake.prompts.contexts import contexts
 from edge_service.intake.prompts.conversation import converse, mode_of
 from edge_service.intake.prompts.enhance import Enhancer, wanted
 from edge_service.intake.prompts.weights import check_weights, weigh
-from edge_service.intake.tiers import Tier, tiers
+from edge_service.intake.settled import mode_word
+from edge_service.intake.tiers import tiers
 from edge_service.policy import current
 from edge_service.turns import Turns
 from shared.errors import InvalidRequest, PermissionDenied, Violation
@@ -41,7 +43,6 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.validation_schemas import enum_word
 
-DEFAULT_DEADLINE_SECONDS = 3600.0
 Picture = sdxl_pb2.SdxlJob | wan_pb2.WanJob
 
 
@@ -88,13 +89,11 @@ class Intake:
             plan = await self._conversation(asked, "", request.content_mode, caller, Chosen.by(request))
         else:
             plan = await self._pictures(request, asked, caller, seconds_left)
-        deadline = request.deadline.ToNanoseconds() / 1e9 if request.HasField("deadline") else DEFAULT_DEADLINE_SECONDS
-        said = f"{deadline:g} s" if request.HasField("deadline") else ""
-        why = "request" if said else "default of every job"
-        plan.record.decisions.append(decision("deadline", said, f"{deadline:g} s", why))
-        plan.record.decisions.append(_priority(tier, request.priority))
+        seconds, why_so_long = settled.deadline(request)
+        priority, why_so_urgent = settled.priority(tier, request.priority)
+        plan.record.decisions.extend([why_so_long, why_so_urgent])
         webhook = request.webhook if request.HasField("webhook") else None
-        return replace(plan, deadline_seconds=deadline, priority=tier.priority_of(request.priority), webhook=webhook)
+        return replace(plan, deadline_seconds=seconds, priority=priority, webhook=webhook)
 
     async def turn(self, request: edge_pb2.ChatRequest, caller: Principal) -> Plan:
         """Plans an interactive turn."""
@@ -108,19 +107,20 @@ class Intake:
         tier = tiers().tiers[caller.tier]
         may_repeat(tier, plan.type_name, plan.job, plan.webhook is not None)
         check_capabilities(plan.job, self._fleet.models().get(plan.worker_type, ()))
-        mode = _strictest(plan.record.content_mode, account_mode(tier, caller.content_mode))
+        mode = settled.strictest_mode(plan.record.content_mode, account_mode(tier, caller.content_mode))
         if mode < plan.record.content_mode:  # its texts were made for a mode that holds no more, a system prompt too
-            said = f"the job was made as {_word(plan.record.content_mode)}, and you may have {_word(mode)} at most"
+            made, most = mode_word(plan.record.content_mode), mode_word(mode)
+            said = f"the job was made as {made}, and you may have {most} at most"
             raise PermissionDenied(f"content_mode: {said}; submit it anew")
         await self._judge(mode, plan.type_name, caller).check(texts_of(plan.job))
         record = edge_pb2.Job()
         record.CopyFrom(plan.record)
         kept = [each for each in record.decisions if each.field not in ("retry_of", "priority")]
         why = f"as it was planned; allowed, judged and priced by policies {current().version}"
+        priority, why_so_urgent = settled.priority(tier)
         del record.decisions[:]
-        record.decisions.extend([*kept, decision("retry_of", "", job_id, why), _priority(tier, 0)])
-        credits = job_types()[plan.type_name].credits
-        return replace(plan, priority=tier.priority, record=record, credits=credits)
+        record.decisions.extend([*kept, decision("retry_of", "", job_id, why), why_so_urgent])
+        return replace(plan, priority=priority, record=record, credits=job_types()[plan.type_name].credits)
 
     def is_costly(self, request: edge_pb2.SubmitJobRequest) -> bool:
         """Whether planning it asks a model, fetches a picture or reads long texts: worth a look whether it was stored
@@ -144,7 +144,7 @@ class Intake:
         self, request: edge_pb2.SubmitJobRequest, asked: Picture, caller: Principal, seconds_left: float
     ) -> Plan:
         tier, name = tiers().tiers[caller.tier], type_name(asked)
-        mode, why = _mode(request.content_mode, tier, caller)
+        mode, why = settled.content_mode(request.content_mode, tier, caller)
         judge = self._judge(mode, name, caller)
         await judge.check(texts_of(asked))
         filled = fill(asked, Chosen.by(request))
@@ -162,9 +162,9 @@ class Intake:
     async def _enhance(
         self, job: Picture, request: edge_pb2.SubmitJobRequest, filled: Filled, judge: Judge, seconds_left: float
     ) -> list[edge_pb2.Decision]:
-        settled = _enhancement(request, filled)
-        if settled.to == "off":
-            return [settled]
+        is_on, why = settled.enhancement(request, filled)
+        if not is_on:
+            return [why]
         others = texts_of(job)
 
         async def check(texts: Mapping[str, str]) -> None:
@@ -175,16 +175,16 @@ class Intake:
         enhanced = await self._enhancer.enhance(job, filled.type_name, judge.mode, judge.owner, check, seconds_left)
         job.prompt, job.enhancement_source = enhanced.prompt, enhanced.source
         await judge.check(texts_of(job))
-        return [settled, *enhanced.decisions]
+        return [why, *enhanced.decisions]
 
     async def _conversation(
         self, asked: chat_pb2.ChatRequest, context: str, wish: "edge_pb2.ContentMode", caller: Principal,
         chosen: Chosen = NOTHING,
     ) -> Plan:  # fmt: skip
-        account, why = _mode(wish, tiers().tiers[caller.tier], caller)
+        account, why = settled.content_mode(wish, tiers().tiers[caller.tier], caller)
         if (mode := mode_of(asked, context, account)) != account:
-            because = f"{_word(mode)} is what sfw_mode and the context allow at most"
-            why = decision("content_mode", _word(wish), _word(mode), because, notable=bool(wish))
+            because = f"{mode_word(mode)} is what sfw_mode and the context allow at most"
+            why = decision("content_mode", mode_word(wish), mode_word(mode), because, notable=bool(wish))
         judge = self._judge(mode, type_name(asked), caller)
         # With what the edge will say before it: what is left out later takes nothing away from the judgement.
         said = texts_of(asked, {"context": contexts().context(context).prompt(mode)})
@@ -205,42 +205,6 @@ class Intake:
         )  # fmt: skip
 
 
-def _strictest(*modes: "edge_pb2.ContentMode") -> "edge_pb2.ContentMode":
-    """The strictest of some modes and of what the policy permits at most."""
-    return MODES[strictest(*modes, content().most_explicit)]
-
-
-def _mode(
-    wish: "edge_pb2.ContentMode", tier: Tier, caller: Principal
-) -> tuple["edge_pb2.ContentMode", edge_pb2.Decision]:
-    """The content mode that holds, and why."""
-    mode = _strictest(wish, account_mode(tier, caller.content_mode))
-    why = "the strictest of request, account and policy; safe for work where the request names none"
-    if is_lowered := bool(wish) and wish != mode:
-        why = f"{_word(wish)} was asked for, and {_word(mode)} is the strictest of request, account and policy"
-    return mode, decision("content_mode", _word(wish), _word(mode), why, notable=is_lowered)
-
-
-def _enhancement(request: edge_pb2.SubmitJobRequest, filled: Filled) -> edge_pb2.Decision:
-    """Whether the prompt is improved, on or off, and why."""
-    asked = enum_word("Enhancement", edge_pb2.Enhancement.Name(request.enhancement)) if request.enhancement else ""
-    is_on = wanted(request.enhancement, filled.job_type)
-    if is_on and request.reference_use == edge_pb2.REFERENCE_USE_EXACT_COPY:
-        return decision("enhancement", asked, "off", "reference_use exact_copy: none")
-    why = "request" if asked else f"default of {filled.type_name}"
-    return decision("enhancement", asked, "on" if is_on else "off", why)
-
-
-def _priority(tier: Tier, requested: int) -> edge_pb2.Decision:
-    added = f"{requested:+d}" if requested else ""
-    why = f"that of tier {tier.name}" + (f", {tier.priority}, and {added} of the request" if added else "")
-    return decision("priority", added, str(tier.priority_of(requested)), why)
-
-
-def _word(mode: "edge_pb2.ContentMode") -> str:
-    return enum_word("ContentMode", edge_pb2.ContentMode.Name(mode)) if mode else ""
-
-
 def _plan(
     filled: Filled, mode: "edge_pb2.ContentMode", decisions: Sequence[edge_pb2.Decision], original_prompt: str
 ) -> Plan:
@@ -248,7 +212,7 @@ def _plan(
         decisions=decisions, original_prompt=original_prompt, content_mode=mode, policy_version=current().version
     )
     return Plan(
-        filled.type_name, filled.job_type.worker_type, filled.job, record, DEFAULT_DEADLINE_SECONDS, 0,
+        filled.type_name, filled.job_type.worker_type, filled.job, record, settled.DEFAULT_DEADLINE_SECONDS, 0,
         needs(filled.job), filled.job_type.credits,
     )  # fmt: skip
 

@@ -3,9 +3,16 @@
 Like the services' own `engine.py`, and nothing else in the house, it imports torch.
 """
 
+import logging
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, TypeVar
+
 import torch
 
-from shared.errors import ModelUnusable
+from shared.errors import ModelUnusable, OutOfMemory
+
+ResultT = TypeVar("ResultT")
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -24,6 +31,33 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     dtype = getattr(torch, wanted)
     assert isinstance(dtype, torch.dtype)
     return dtype
+
+
+def within_memory(device: torch.device, call: Callable[[], ResultT], what: str) -> ResultT:
+    """What `call` returns, with the peak of the memory counted anew. Raises OutOfMemory for `what` does not fit."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    try:
+        return call()
+    except torch.OutOfMemoryError:
+        # Only left the block does the error's traceback let go of the tensors that filled the memory.
+        pass
+    torch.cuda.empty_cache()
+    raise OutOfMemory(f"{what} do not fit into the memory of this worker")
+
+
+def quieten(*libraries: ModuleType) -> None:
+    """Keeps what diffusers and transformers would print while loading out of a service's log."""
+    for library in libraries:
+        library.utils.logging.set_verbosity(logging.CRITICAL)  # errors come as exceptions too
+        library.utils.logging.disable_progress_bar()
+
+
+def offload(pipeline: Any, device: torch.device) -> None:
+    """Keeps the parts of a pipeline in main memory but for the one that works. Raises ModelUnusable on a CPU."""
+    if device.type == "cpu":
+        raise ModelUnusable("ATELIER_CPU_OFFLOAD: there is nothing to offload from when the device is cpu")
+    pipeline.enable_model_cpu_offload(device=device)
 
 
 def peak_memory_mb(device: torch.device) -> int:

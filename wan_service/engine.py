@@ -6,7 +6,6 @@ else a run writes to belong to that run alone.
 
 import copy
 import inspect
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,7 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 
 from shared import engine
-from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory, Violation
+from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, Violation
 from shared.model_files import check, first_line, real_name
 from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig
@@ -58,7 +57,7 @@ class DiffusersEngine:
         return [replace(found, read_characters=tuple(_place(*place) for place in places))]
 
     def load(self) -> None:
-        _quieten_libraries()
+        engine.quieten(diffusers, transformers)
         self._device = engine.choose_device(self._config.device)
         dtype = engine.choose_dtype(self._config.dtype, self._device)
         self._pipeline = _prepare(_read(self._config.source, dtype), self._device, self._config)
@@ -83,17 +82,8 @@ class DiffusersEngine:
 
     def generate(self, request: VideoRequest, report: Report) -> Film:
         self._refuse_impossible(request)
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        try:
-            return self._generate(request, report)
-        except torch.OutOfMemoryError:
-            # Only left the block does the error's traceback let go of the tensors that filled the memory.
-            pass
-        torch.cuda.empty_cache()
-        raise OutOfMemory(
-            f"{request.frames} frames of {request.width}x{request.height} do not fit into the memory of this worker"
-        )
+        what = f"{request.frames} frames of {request.width}x{request.height}"
+        return engine.within_memory(self._device, lambda: self._generate(request, report), what)
 
     def _refuse_impossible(self, request: VideoRequest) -> None:
         multiple = self.model.size_multiple
@@ -266,14 +256,5 @@ def _prepare(pipeline: Any, device: torch.device, config: ModelConfig) -> Any:
         pipeline.transformer.compile_repeated_blocks(fullgraph=True)
     if not config.cpu_offload:
         return pipeline.to(device)
-    if device.type == "cpu":
-        raise ModelUnusable("ATELIER_CPU_OFFLOAD: there is nothing to offload from when the device is cpu")
-    pipeline.enable_model_cpu_offload(device=device)
+    engine.offload(pipeline, device)
     return pipeline
-
-
-def _quieten_libraries() -> None:
-    """What they would print while loading is not for a service's log."""
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity(logging.CRITICAL)  # errors come as exceptions too
-        library.utils.logging.disable_progress_bar()

@@ -11,6 +11,7 @@ from typing import Any
 
 import diffusers
 import torch
+import transformers
 from PIL import Image
 
 from sdxl_service import png
@@ -18,7 +19,7 @@ from sdxl_service.engine import latents, loading
 from sdxl_service.engine.conditioning import condition
 from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Reference, Report, Step
 from shared import engine
-from shared.errors import CapabilityMissing, InvalidRequest, ModelUnusable, OutOfMemory, Violation
+from shared.errors import CapabilityMissing, InvalidRequest, ModelUnusable, Violation
 from shared.model_files import first_line, real_name
 from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig
@@ -62,7 +63,7 @@ class DiffusersEngine:
         return [counter.count(texts) for counter in self._counters]
 
     def load(self) -> None:
-        loading.quieten_libraries()
+        engine.quieten(diffusers, transformers)
         self._device = engine.choose_device(self._config.device)
         dtype = engine.choose_dtype(self._config.dtype, self._device)
         self._pipeline = loading.prepare(loading.read(self._config.source, dtype), self._device, self._config)
@@ -91,17 +92,8 @@ class DiffusersEngine:
 
     def generate(self, request: ImageRequest, report: Report) -> Pictures:
         self._refuse_impossible(request)
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        try:
-            return self._generate(request, report)
-        except torch.OutOfMemoryError:
-            # Only left the block does the error's traceback let go of the tensors that filled the memory.
-            pass
-        torch.cuda.empty_cache()
-        raise OutOfMemory(
-            f"{len(request.seeds)} images of {request.width}x{request.height} do not fit into the memory of this worker"
-        )
+        what = f"{len(request.seeds)} images of {request.width}x{request.height}"
+        return engine.within_memory(self._device, lambda: self._generate(request, report), what)
 
     def _refuse_impossible(self, request: ImageRequest) -> None:
         multiple, skip = self.model.size_multiple, request.clip_skip or 0

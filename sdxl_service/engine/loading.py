@@ -1,14 +1,13 @@
 """A model's files -> pipelines that are ready to draw."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-import transformers
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from shared import engine
 from shared.errors import ModelUnusable
 from shared.model_files import check, first_line
 from shared.worker_configs import ModelConfig
@@ -71,9 +70,7 @@ def prepare(pipeline: Any, device: torch.device, config: ModelConfig) -> Any:
         pipeline.unet.compile(fullgraph=True)
     if not config.cpu_offload:
         return pipeline.to(device)
-    if device.type == "cpu":
-        raise ModelUnusable("ATELIER_CPU_OFFLOAD: there is nothing to offload from when the device is cpu")
-    pipeline.enable_model_cpu_offload(device=device)
+    engine.offload(pipeline, device)
     return pipeline
 
 
@@ -89,10 +86,3 @@ def from_picture(pipeline: Any) -> Any:
     if device := getattr(pipeline, "_offload_device", None):
         found.enable_model_cpu_offload(device=device)
     return found
-
-
-def quieten_libraries() -> None:
-    """What they would print while loading is not for a service's log."""
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity(logging.CRITICAL)  # errors come as exceptions too
-        library.utils.logging.disable_progress_bar()

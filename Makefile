@@ -12,7 +12,7 @@ demo: $(INSTALLED)  ## Makes an image, a video and a chat answer on this machine
 test: lint  ## Proves everything: lint, then the whole test suite
 	$(BIN)/pytest
 
-test-slow: $(INSTALLED)  ## The default image and video at full size and length, with their time limits
+test-slow: $(INSTALLED)  ## The default image and video at full size and length; a whole house opened twice
 	$(BIN)/pytest -m slow
 
 lint: $(INSTALLED)  ## ruff, mypy --strict, buf lint

@@ -158,6 +158,7 @@ def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, reposi
     assert not (tmp_path / "addresses.json").exists()
 
 
+@pytest.mark.slow
 def test_a_house_that_was_stopped_twice_opens_where_it_was_and_ends_with_its_launcher(up: Up, tmp_path: Path) -> None:
     # As `make` does with a SIGTERM that its whole group has had.
     first = up.hears(START_SECONDS, ready="")["ready"]

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).with_name("envoy.yaml")
 CONFIG, ADMIN_SOCKET = "envoy.yaml", "envoy-admin.sock"
 ADMIN_TIMEOUT_SECONDS = 2.0
 # Linux takes 107 bytes for the path of a Unix socket, macOS 103.
-LONGEST_SOCKET_PATH = 103
+MAX_SOCKET_PATH = 103
 
 
 def command(edge_address: str, listen: str, folder: Path) -> list[str]:
@@ -27,7 +27,7 @@ def command(edge_address: str, listen: str, folder: Path) -> list[str]:
     the folder's path is too long for a Unix socket.
     """
     admin = folder / ADMIN_SOCKET
-    if len(str(admin).encode()) > LONGEST_SOCKET_PATH:
+    if len(str(admin).encode()) > MAX_SOCKET_PATH:
         raise ValueError(f"{folder}: the path is too long for a Unix socket; choose a shorter one")
     config = configuration(SOURCE.read_text(), edge_address, listen)
     config["admin"] = {"address": {"pipe": {"path": str(admin), "mode": 0o600}}}

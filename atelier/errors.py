@@ -104,7 +104,7 @@ class EdgeUnreachable(ConnectionError):
 
 @contextmanager
 def translated(address: str) -> Iterator[None]:
-    """Turns the gRPC error of a call to the edge at `address` into one of ours."""
+    """PerOwnerLimiter the gRPC error of a call to the edge at `address` into one of ours."""
     try:
         yield
     except grpc.aio.AioRpcError as error:

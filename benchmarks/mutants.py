@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 ROOT = Path(__file__).parent.parent
 TESTS = "tests/edge_service"
 # A mutant under which a test never ends is noticed too, if not by the test.
-LONGEST_SECONDS = 90
+MAX_SECONDS = 90
 PYTEST_PASSED, PYTEST_FAILED = 0, 1
 
 
@@ -105,7 +105,7 @@ def _outcome(folder: Path, tests: Sequence[str]) -> str:
             [*command, *(f"{TESTS}/{test}" for test in tests)], cwd=folder, env=environment, stdout=said, stderr=said
         )
         try:
-            code = child.wait(LONGEST_SECONDS * (10 if len(tests) > 5 else 1))
+            code = child.wait(MAX_SECONDS * (10 if len(tests) > 5 else 1))
         except subprocess.TimeoutExpired:
             child.terminate()
             child.wait()

@@ -29,8 +29,8 @@ import uvloop
 from tokenizers import Tokenizer
 
 from atelier.small_models import ensure
+from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
-from edge_service.service import Edge
 from shared.config import ServiceConfig
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc

@@ -1,4 +1,4 @@
-"""How often the refusal of `edge_service/intake/safety.py` is right, and what it and the content rules cost.
+"""How often the refusal of `edge_service/moderation/minors.py` is right, and what it and the content rules cost.
 
     python -m benchmarks.safety [--misses]
 
@@ -14,12 +14,12 @@ from typing import Any
 
 import yaml
 
-from edge_service.intake.content import rules as content
-from edge_service.intake.content import safety
+from edge_service.moderation import minors as safety
+from edge_service.moderation import rules as content
 from shared.errors import ContentForbidden
 
-SETS = Path(__file__).parent.parent / "tests" / "edge_service" / "intake" / "content"
-LONGEST = 262_144  # characters that a conversation may have
+SETS = Path(__file__).parent.parent / "tests" / "edge_service" / "moderation"
+MAX_CHARACTERS = 262_144  # characters that a conversation may have
 SMALL = "abcdefghijklmnopqrstuvwxyz"
 PROMPT = "a red fox in the snow, golden evening light, highly detailed, sharp focus, 35mm, award winning photo "
 
@@ -104,7 +104,7 @@ def _milliseconds(call: Callable[[], object], rounds: int) -> float:
     return (time.process_time() - began) / rounds * 1000
 
 
-def hostile(length: int = LONGEST) -> dict[str, str]:
+def hostile(length: int = MAX_CHARACTERS) -> dict[str, str]:
     """Texts of about a length that would take long if anything took more than linear time."""
     return {
         "one letter": "a" * length,

@@ -29,10 +29,10 @@ import psutil
 import psycopg
 import uvloop
 
+from edge_service.adapters.database import EmbeddedPostgres
+from edge_service.adapters.notifications import CHANGED
+from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
-from edge_service.jobs.database import EmbeddedPostgres
-from edge_service.jobs.wakeups import CHANGED
-from edge_service.service import Edge
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import OPTIONS, Server
@@ -40,7 +40,7 @@ from shared.server import OPTIONS, Server
 TOKEN, OWNER = "benchmark", "developer"
 WATCH = "/atelier.edge.v1.JobService/WatchJob"
 JOBS, GROUPS, BACKLOG, CONNECTIONS = 50, 10, 5_000, 8
-MOST_EVENTS, MOST_MESSAGES = 10.0, 10_000.0  # a second: of a job, and of all watchers
+MAX_EVENTS, MAX_MESSAGES = 10.0, 10_000.0  # a second: of a job, and of all watchers
 STARTING_SECONDS, SETTLING_SECONDS = 5.0, 10.0
 STEP = edge_pb2.JobEvent(
     progress=job_pb2.Progress(phase=job_pb2.PHASE_DENOISING, step=7, total_steps=25, elapsed_seconds=3.5)
@@ -66,7 +66,7 @@ class BareJobs(edge_pb2_grpc.JobServiceServicer):
         self._waiting: set[asyncio.Event] = set()
 
     async def tick(self, pipe: Any) -> None:
-        began, turn, rate = time.perf_counter(), 0, MOST_EVENTS
+        began, turn, rate = time.perf_counter(), 0, MAX_EVENTS
         while True:
             turn += 1
             await asyncio.sleep(began + turn / rate - time.perf_counter())
@@ -215,7 +215,7 @@ async def work(pipe: Any, url: str, folder: str) -> None:
         await connection.execute(INSERT, [ids, OWNER])
         await connection.execute(FILL, {"ids": ids, "count": BACKLOG, "event": STEP})
         pipe.send("")
-        began, turn, rate = time.perf_counter(), 0, MOST_EVENTS
+        began, turn, rate = time.perf_counter(), 0, MAX_EVENTS
         while True:
             if pipe.poll():
                 began, turn, rate = time.perf_counter(), 0, pipe.recv()
@@ -342,11 +342,11 @@ async def main(seconds: float, watchers: list[int], slow: int) -> None:
                 log = Log(connection)
                 _print_head()
                 for count in watchers:
-                    rate = min(MOST_EVENTS, MOST_MESSAGES / count)
+                    rate = min(MAX_EVENTS, MAX_MESSAGES / count)
                     bare_server.pipe.send(rate)
                     writer.pipe.send(rate)
                     await _compare([bare_server, edge_server], log, count, rate, seconds)
-                writer.pipe.send(MOST_EVENTS)
+                writer.pipe.send(MAX_EVENTS)
                 await _slow(edge_server, log, slow, seconds)
         await postgres.stop()
 

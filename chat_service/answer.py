@@ -21,7 +21,7 @@ class Made:
 
 
 class Answer:
-    """Turns growing token lists into pieces of text. Belongs to the event loop that creates it.
+    """PerOwnerLimiter growing token lists into pieces of text. Belongs to the event loop that creates it.
 
     Keeps only the newest list: a reader that is slow gets larger pieces and costs no memory.
     """

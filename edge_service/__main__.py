@@ -1,7 +1,7 @@
 """`python -m edge_service`: the edge as a process."""
 
+from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
-from edge_service.service import Edge
 from shared.config import load
 from shared.server import run
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from edge_service.addresses import Addresses
+from edge_service.accounts.tiers import Tiers
+from edge_service.adapters.url_guard import UrlGuard
+from edge_service.auth.api_keys.key_format import PREFIX
 from edge_service.auth.issuer import check_url
 from edge_service.auth.jwks import KeysUnreadable, parsed_file, signing_keys
-from edge_service.auth.key_secrets import PREFIX
-from edge_service.auth.requirements import PERMISSIONS
-from edge_service.auth.tokens import check_token
+from edge_service.auth.rpc_scopes import PERMISSIONS
+from edge_service.auth.static_tokens import check_token
 from edge_service.fleet.discovery import parse
-from edge_service.intake.tiers import Tiers
+from edge_service.policies.registry import load
 from edge_service.policy.mistakes import PolicyRefused
-from edge_service.policy.registry import load
 from shared.config import ServiceConfig, certificates
 from shared.identity import Certificates
 
@@ -151,7 +151,7 @@ class EdgeConfig(ServiceConfig):
     @field_validator("allowed_networks")
     @classmethod
     def _are_networks(cls, text: str) -> str:
-        Addresses(text)
+        UrlGuard(text)
         return text
 
     @field_validator("workers")

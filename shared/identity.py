@@ -23,7 +23,7 @@ from shared.errors import Unauthenticated
 log = logging.getLogger(__name__)
 
 HOW = "send the metadata `authorization: Bearer <token>`"
-LEAST_LETTERS = 16
+MIN_LETTERS = 16
 # A file is looked at again after this long at the soonest.
 LOOK_SECONDS = 1.0
 
@@ -121,8 +121,8 @@ def _tokens(text: str) -> tuple[str, ...]:
     if not found:
         raise ValueError("holds no token")
     for token in found:
-        if len(token) < LEAST_LETTERS or not token.isascii() or not token.isprintable() or " " in token:
-            raise ValueError(f"must be at least {LEAST_LETTERS} printable ASCII characters without spaces")
+        if len(token) < MIN_LETTERS or not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError(f"must be at least {MIN_LETTERS} printable ASCII characters without spaces")
     return found
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 LEAST, MOST = 0.0, 3.0
-MOST_PIECES = 64
+MAX_PIECES = 64
 """Of one text. Each piece that counts less than 1 is one more run of both text encoders."""
 PLUS, MINUS = 1.1, 0.9
 
@@ -183,6 +183,6 @@ def _merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
     for _, weight in merged:
         if not LEAST <= weight <= MOST:
             raise Unreadable(f"the weights of nested groups make {weight:g}, which must be {LEAST:g} to {MOST:g}")
-    if len(merged) > MOST_PIECES:
-        raise Unreadable(f"must have at most {MOST_PIECES} pieces of different weights in a row, got {len(merged)}")
+    if len(merged) > MAX_PIECES:
+        raise Unreadable(f"must have at most {MAX_PIECES} pieces of different weights in a row, got {len(merged)}")
     return tuple(Piece("".join(texts), weight) for texts, weight in merged)

@@ -116,12 +116,12 @@ class Server:
             stopped.cancel()
         await self._service.close()
 
-    def hurry(self) -> None:
+    def force_stop(self) -> None:
         """Hands back what still runs, now."""
         self._hurried.set()
 
     async def _drained(self) -> None:
-        """Takes no new call and waits until all have ended, until it takes too long, or until told to hurry."""
+        """Takes no new call and waits until all have ended, until it takes too long, or until told to force_stop."""
         ending = asyncio.ensure_future(self._server.stop(FOREVER))
         hurried = asyncio.ensure_future(self._hurried.wait())
         seconds = max(self._config.drain_seconds, MOMENT_SECONDS)
@@ -174,7 +174,7 @@ async def _run(service: Service, config: ServiceConfig) -> None:
 
     def told() -> None:
         if stop.is_set():
-            server.hurry()
+            server.force_stop()
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):

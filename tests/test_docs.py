@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from atelier.cli import policy
-from edge_service.intake.tiers import Tier
+from edge_service.accounts.tiers import Tier
 from shared.config import PREFIX
 
 

@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details_pb2
 
 from atelier import envoy
+from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
-from edge_service.jobs.feeds.feeds import HEARTBEAT_SECONDS
-from edge_service.service import Edge
+from edge_service.queue.watch.hub import HEARTBEAT_SECONDS
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.server import Server
 from shared.spec_json import from_spec_dict

@@ -23,7 +23,7 @@ from shared.model_files import check, first_line, real_name
 from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig
 from wan_service import media
-from wan_service.seam import Film, LoadedModel, Phase, Report, Step, VideoRequest
+from wan_service.seam import LoadedModel, Phase, Report, Step, VideoRequest, VideoResult
 
 PIPELINE = "WanPipeline"
 MIN_SIDE = 64
@@ -80,7 +80,7 @@ class DiffusersEngine:
         except Exception as error:  # whatever it is, the operator reads one line
             raise ModelUnusable(f"{self._config.source}: makes no video: {first_line(error)}") from error
 
-    def generate(self, request: VideoRequest, report: Report) -> Film:
+    def generate(self, request: VideoRequest, report: Report) -> VideoResult:
         self._refuse_impossible(request)
         what = f"{request.frames} frames of {request.width}x{request.height}"
         return engine.within_memory(self._device, lambda: self._generate(request, report), what)
@@ -95,7 +95,7 @@ class DiffusersEngine:
             raise InvalidRequest(Violation("frames", f"a still has exactly 1, got {request.frames}"))
 
     @torch.no_grad()
-    def _generate(self, request: VideoRequest, report: Report) -> Film:
+    def _generate(self, request: VideoRequest, report: Report) -> VideoResult:
         report(Step(Phase.ENCODING))
         pipeline = copy.copy(self._pipeline)
         pipeline.scheduler = _scheduler(self._pipeline.scheduler, request.flow_shift)
@@ -104,7 +104,7 @@ class DiffusersEngine:
         decode = partial(_decode, pipeline.vae, latents, report)
         make = media.make_still if request.still else media.make_video
         content, facts = make(decode, request, self._parameters(request, steps, guidance_scale))
-        return Film(
+        return VideoResult(
             content,
             **vars(facts),
             steps=steps,
@@ -178,7 +178,7 @@ def _makeable(frames: int, compression: int) -> int:
     return -(-(frames - 1) // compression) * compression + 1
 
 
-def _decode(vae: Any, latents: torch.Tensor, report: Report, take: media.Take) -> None:
+def _decode(vae: Any, latents: torch.Tensor, report: Report, take: media.FrameSink) -> None:
     """Hands over frame after frame, each of height x width x 3 bytes, as soon as it is decoded."""
     mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
     latents = latents.to(vae.dtype)

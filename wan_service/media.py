@@ -22,9 +22,9 @@ from shared.errors import EngineFailed
 from wan_service.seam import VideoRequest
 
 Parameters = Mapping[str, object]
-Take = Callable[[bytes], None]
+FrameSink = Callable[[bytes], None]
 # Decodes a whole video into the function it is given, frame after frame.
-Decode = Callable[[Take], None]
+Decode = Callable[[FrameSink], None]
 
 # Plays in every browser, and starts to play before all of it has arrived: the index comes first.
 H264 = ["-preset", "veryfast", "-crf", "20", "-movflags", "+faststart"]
@@ -36,7 +36,7 @@ COUNT = re.compile(r"^frame=(\d+)$", re.M)
 
 
 @dataclass(frozen=True)
-class Facts:
+class VideoInfo:
     """What a file holds: size in pixels, frames, and for a video frames per second and seconds."""
 
     width: int
@@ -46,7 +46,7 @@ class Facts:
     duration: float | None = None
 
 
-def make_video(decode: Decode, request: VideoRequest, parameters: Parameters) -> tuple[bytes, Facts]:
+def make_video(decode: Decode, request: VideoRequest, parameters: Parameters) -> tuple[bytes, VideoInfo]:
     """An MP4 file of exactly the frames asked for, which are the first of those that `decode` makes."""
     left = request.frames
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def make_video(decode: Decode, request: VideoRequest, parameters: Parameters) ->
 
 
 @contextmanager
-def _mp4_writer(path: Path, request: VideoRequest, parameters: Parameters) -> Iterator[Take]:
+def _mp4_writer(path: Path, request: VideoRequest, parameters: Parameters) -> Iterator[FrameSink]:
     """Takes frame after frame into an H.264 file in yuv420p, which is complete when the block is left."""
     comment = json.dumps({name: value for name, value in parameters.items() if name not in UNSEEN})
     writer = imageio_ffmpeg.write_frames(
@@ -84,7 +84,7 @@ def _mp4_writer(path: Path, request: VideoRequest, parameters: Parameters) -> It
         writer.close()
 
 
-def read_mp4(path: Path) -> Facts:
+def read_mp4(path: Path) -> VideoInfo:
     """Counts the frames that are in the file; the duration follows from them, exact where the container rounds."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostats", "-progress", "pipe:1", "-i", str(path)]
     read = subprocess.run(
@@ -94,10 +94,10 @@ def read_mp4(path: Path) -> Facts:
     if not stream or not counts:
         raise EngineFailed("the video that was written cannot be read back")
     frames, fps = int(counts[-1]), round(float(stream["fps"]))
-    return Facts(int(stream["width"]), int(stream["height"]), frames, fps, frames / fps)
+    return VideoInfo(int(stream["width"]), int(stream["height"]), frames, fps, frames / fps)
 
 
-def make_still(decode: Decode, request: VideoRequest, parameters: Parameters) -> tuple[bytes, Facts]:
+def make_still(decode: Decode, request: VideoRequest, parameters: Parameters) -> tuple[bytes, VideoInfo]:
     """A PNG file of the first frame that `decode` makes."""
     frames: list[bytes] = []
     decode(frames.append)
@@ -105,4 +105,4 @@ def make_still(decode: Decode, request: VideoRequest, parameters: Parameters) ->
     info.add_text("parameters", json.dumps(parameters))
     Image.frombytes("RGB", (request.width, request.height), frames[0]).save(buffer, "PNG", pnginfo=info)
     with Image.open(buffer) as image:
-        return buffer.getvalue(), Facts(*image.size, frames=1)
+        return buffer.getvalue(), VideoInfo(*image.size, frames=1)

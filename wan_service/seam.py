@@ -47,7 +47,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Film:
+class VideoResult:
     """One MP4 or, for a still, PNG file, with what it is.
 
     Size, frames, fps and duration (seconds) are read back from `content`; a still has no fps and no duration. Steps and
@@ -98,7 +98,7 @@ class Engine(Protocol):
     def load(self) -> None:
         """Load the model and make a first short video with it; blocks. Raises ModelUnusable."""
 
-    def generate(self, request: VideoRequest, report: Report) -> Film:
+    def generate(self, request: VideoRequest, report: Report) -> VideoResult:
         """Make the video or still; blocks, one call at a time.
 
         `report` is called at every phase, after every denoising step and before every decoded piece; what it raises

@@ -17,7 +17,7 @@ from shared.slots import Slots
 from shared.validation_schemas import enum_word, enum_words
 from shared.worker_configs import size_problem
 from wan_service.config import WanConfig
-from wan_service.seam import Engine, Film, LoadedModel, Step, VideoRequest
+from wan_service.seam import Engine, LoadedModel, Step, VideoRequest, VideoResult
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class WanServicer(wan_pb2_grpc.WanServiceServicer):
         refuse_impossible(job, self._jobs.engine.model)
         wanted = video_request(job)
 
-        async def store(film: Film) -> wan_pb2.WanCallback:
+        async def store(film: VideoResult) -> wan_pb2.WanCallback:
             [stored] = await self._assets.put_all(job.user_id, job.id, request.attempt, [film.content])
             return self._callback(job, film, stored, meter)
 
@@ -63,7 +63,7 @@ class WanServicer(wan_pb2_grpc.WanServiceServicer):
                 else:
                     yield wan_pb2.GenerateResponse(callback=event)
 
-    def _callback(self, job: wan_pb2.WanJob, film: Film, stored: Stored, meter: Meter) -> wan_pb2.WanCallback:
+    def _callback(self, job: wan_pb2.WanJob, film: VideoResult, stored: Stored, meter: Meter) -> wan_pb2.WanCallback:
         log.info("job completed", extra={"job_id": job.id, "seconds": round(meter.elapsed, 3)})
         return wan_pb2.WanCallback(
             job_id=job.id,
@@ -79,7 +79,7 @@ class WanServicer(wan_pb2_grpc.WanServiceServicer):
         )
 
 
-def _asset(film: Film, stored: Stored) -> wan_pb2.WanAsset:
+def _asset(film: VideoResult, stored: Stored) -> wan_pb2.WanAsset:
     metadata = wan_pb2.WanAssetMetadata(
         width=film.width,
         height=film.height,

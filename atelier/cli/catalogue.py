@@ -14,14 +14,14 @@ from shared.spec_json import to_spec_dict
 # What the bounds of a type count, if not its value.
 UNITS = {"string": "characters", "list": "items"}
 Rows = list[tuple[str, ...]]
-INDENT, GAP, LEAST_LAST = 2, 2, 30
+INDENT, GAP, MIN_LAST = 2, 2, 30
 
 
 def drawn(catalog: edge_pb2.GetCatalogResponse) -> str:
     """Job types with their parameters, then everything that is chosen by name, then the models."""
     sections = [(_headline(entry), _parameters(entry)) for entry in catalog.job_types] + list(_named(catalog))
     # A screen that is too narrow for the names and a word beside them must not cut any.
-    width = max([Console().width, *(INDENT + _fixed(rows) + LEAST_LAST for _, rows in sections)])
+    width = max([Console().width, *(INDENT + _fixed(rows) + MIN_LAST for _, rows in sections)])
     console = Console(color_system=None, highlight=False, width=width)
     with console.capture() as capture:
         for title, rows in sections:

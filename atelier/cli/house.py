@@ -36,7 +36,7 @@ def up(
 ) -> None:
     """Run everything on this machine: edge, three workers, database, proxy for browsers.
 
-    Ctrl-C or SIGTERM stops it all; what crashes is started again. Addresses and token are kept in ATELIER_DATA, where
+    Ctrl-C or SIGTERM stops it all; what crashes is started again. UrlGuard and token are kept in ATELIER_DATA, where
     the other commands find them.
 
     Example: atelier up --sdxl-model ~/models/lustify.safetensors --chat-model Qwen/Qwen2.5-7B-Instruct

@@ -67,7 +67,7 @@ def diff(
 def _ask(*words: str, json: bool) -> None:
     """The edge knows its policies; the command line only asks it."""
     given = [word for word in words if word] + (["--json"] if json else [])
-    command = [sys.executable, "-m", "edge_service.policy", *given]
+    command = [sys.executable, "-m", "edge_service.policies", *given]
     ended = subprocess.run(command, env={**os.environ, **found_here()}, capture_output=True, text=True, check=False)
     print(ended.stdout, end="")
     print(ended.stderr, end="", file=sys.stderr)

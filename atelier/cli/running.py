@@ -46,7 +46,7 @@ async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        # Once: `make` passes on a signal that its whole group has had already, which is no wish to hurry.
+        # Once: `make` passes on a signal that its whole group has had already, which is no wish to force_stop.
         loop.add_signal_handler(signal.SIGTERM, lambda: None)
         task.cancel()
 

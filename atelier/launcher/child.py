@@ -19,7 +19,7 @@ BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 # A process that ran this long was well, and its next crash counts as its first.
 WELL_SECONDS = 60.0
 LAST_WORDS_SECONDS = 0.5
-LONGEST_LINE = 1024 * 1024
+MAX_LINE = 1024 * 1024
 
 
 class StartFailed(Exception):
@@ -77,7 +77,7 @@ class Child:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for the launcher, which then stops everybody in order
-            limit=LONGEST_LINE,
+            limit=MAX_LINE,
         )
         self._output = asyncio.create_task(self._read())
 

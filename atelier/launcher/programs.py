@@ -51,7 +51,7 @@ def edge(plan: Plan, workers: list[str], last: Mapping[str, str] = MappingProxyT
 
 def policy_check() -> Program:
     """Says every mistake of the policies that the edge would read, and ends with a code if there is one."""
-    return Program("policies", (sys.executable, "-m", "edge_service.policy", "check"), found_here())
+    return Program("policies", (sys.executable, "-m", "edge_service.policies", "check"), found_here())
 
 
 def _shared(plan: Plan) -> dict[str, str]:

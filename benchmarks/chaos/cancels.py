@@ -8,7 +8,7 @@ from benchmarks.chaos.clients import Caller, callers, chat, image
 from benchmarks.chaos.house import House, Shape
 from benchmarks.chaos.scenario import Bench, Outcome, settle
 from benchmarks.chaos.work import Note, Work
-from edge_service.jobs.records import status_word
+from edge_service.queue.rows import status_word
 
 STEPS, STEP_SECONDS = 6, 0.05
 POINTS = ("at once", "leased", "first event", "mid-run", "last step", "at the end", "after the end")

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from benchmarks.chaos.history import History
 from benchmarks.chaos.store import ENDED, Final, Job
 from benchmarks.chaos.work import Note, Work, picture, words
-from edge_service.jobs.execution import MOST_FAILURES
-from edge_service.jobs.records import status_word
+from edge_service.queue.execution import MAX_ATTEMPTS
+from edge_service.queue.rows import status_word
 from shared.errors import to_job_error
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
-MOST_OF_REASON = {to_job_error(kind("")).reason: most for kind, most in MOST_FAILURES.items()}
+MAX_OF_REASON = {to_job_error(kind("")).reason: most for kind, most in MAX_ATTEMPTS.items()}
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def attempts_are_limited(evidence: Evidence) -> Found:
     for job in evidence.final.jobs.values():
         reasons = Counter(row["reason"] for row in job.attempts if row["reason"] is not None)
         for reason, count in reasons.items():
-            if count > MOST_OF_REASON.get(reason, 1):
+            if count > MAX_OF_REASON.get(reason, 1):
                 yield job.id, f"ended {count} attempts for reason {reason}"
         if job.status in ENDED and any(row["ended"] is None for row in job.attempts):
             yield job.id, "ended and has an attempt that did not"

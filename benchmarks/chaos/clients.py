@@ -17,7 +17,7 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
 CALL_SECONDS = 20.0
 # How long a client asks again after an answer that leaves it in the dark.
-PATIENCE_SECONDS = 90.0
+TIMEOUT_SECONDS = 90.0
 UNKNOWN_OUTCOME = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -111,7 +111,7 @@ class Caller:
                 # A stream that ended well without the terminal event had nothing to tell: the job had ended before.
                 seen.finished = seen.finished or await call.code() is grpc.StatusCode.OK
             except grpc.aio.AioRpcError as error:
-                if error.code() not in UNKNOWN_OUTCOME or time.monotonic() - alive > PATIENCE_SECONDS:
+                if error.code() not in UNKNOWN_OUTCOME or time.monotonic() - alive > TIMEOUT_SECONDS:
                     raise
                 await asyncio.sleep(0.2)
             finally:
@@ -147,7 +147,7 @@ ONE_OF_ITS_OWN = (("grpc.use_local_subchannel_pool", 1),)
 
 
 async def _until_known(call: Callable[[], Awaitable[T]]) -> T:
-    patience = time.monotonic() + PATIENCE_SECONDS
+    patience = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             return await call()

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos.leash import die_with_parent
+from edge_service.accounts import tiers
+from edge_service.adapters.database import Connection, Database
 from edge_service.auth import Principal, Tokens
 from edge_service.config import EdgeConfig
-from edge_service.intake import tiers
-from edge_service.jobs.database import Connection, Database
 from shared.config import load
 from shared.errors import DatabaseUnavailable
 from shared.server import run
@@ -75,7 +75,7 @@ def main(faults: Path, policy: dict[str, Any]) -> None:
     table = _boundless(tiers.tiers()).model_copy(update=policy)
     tiers.tiers = cache(lambda: table)
     # Only here, for it takes the table of tiers by its name.
-    from edge_service import service
+    from edge_service import bootstrap as service
 
     FaultyDatabase.faults = Faults(faults)
     service.Database = FaultyDatabase  # type: ignore[attr-defined]

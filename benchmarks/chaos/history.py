@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_service.jobs.records import status_word
+from edge_service.queue.rows import status_word
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 

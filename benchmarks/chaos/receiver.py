@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from atelier.webhooks import InvalidSignature, verify
 from benchmarks.chaos.store import Final
-from edge_service.http import HttpServer
+from edge_service.doors.http.server import HttpServer
 
 STARTED = "processing"
 

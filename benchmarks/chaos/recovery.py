@@ -56,13 +56,13 @@ FAULTS = (
 )
 # What a round may take; the load goes on for as long.
 ROUND_SECONDS = 60.0
-LONGEST_WAIT_SECONDS = 20.0
-MOST_STRIKES = 3
+MAX_WAIT_SECONDS = 20.0
+MAX_STRIKES = 3
 
 
 async def _struck_at_work(house: House, victim: Process, stop: signal.Signals) -> list[float]:
     """The same as `_struck`, of a victim that had work: which edge a job is with is up to chance."""
-    for _ in range(MOST_STRIKES):
+    for _ in range(MAX_STRIKES):
         if times := await _struck(house, victim, stop):
             return times
     return []
@@ -75,7 +75,7 @@ async def _struck(house: House, victim: Process, stop: signal.Signals) -> list[f
     if stop is signal.SIGSTOP:
         await asyncio.sleep(FREEZE_SECONDS)
         victim.signal(signal.SIGCONT)
-    while now() < at + LONGEST_WAIT_SECONDS and not _went_on(running, house.notes(), at):
+    while now() < at + MAX_WAIT_SECONDS and not _went_on(running, house.notes(), at):
         await asyncio.sleep(0.2)
     await asyncio.sleep(RESPITE_SECONDS)
     return _times(running, house.notes(), at)

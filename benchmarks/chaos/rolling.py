@@ -7,7 +7,7 @@ from benchmarks.chaos.house import Shape
 from benchmarks.chaos.load import REACHED, Load, Mix
 from benchmarks.chaos.scenario import Bench, Outcome, settle
 
-LONGEST_SECONDS = 300.0
+MAX_SECONDS = 300.0
 
 
 async def rolling(bench: Bench) -> Outcome:
@@ -17,7 +17,7 @@ async def rolling(bench: Bench) -> Outcome:
     async with bench.house(Shape(chat_workers=2, chat_slots=4)) as house:
         load = Load(house, draw, Mix(seconds=(0.05, 0.8), images=0), ["admin-0", "admin-1"])
         scene = Scene(house, bench.postgres, draw)
-        feeding = asyncio.create_task(load.run(rate, LONGEST_SECONDS))
+        feeding = asyncio.create_task(load.run(rate, MAX_SECONDS))
         await asyncio.sleep(1)
         for _ in range(rounds):
             await roll_edges(scene)

@@ -12,7 +12,7 @@ from shared.identity import is_loopback
 
 DISCOVERY = "/.well-known/openid-configuration"
 TOTAL_SECONDS = 10.0
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 OK = 200
 
 
@@ -66,6 +66,6 @@ async def _fetch(pool: httpcore2.AsyncConnectionPool, url: str) -> Mapping[str, 
         body = bytearray()
         async for chunk in response.aiter_stream():
             body += chunk
-            if len(body) > MOST_BYTES:
-                raise KeysUnreadable(f"the issuer sent more than {MOST_BYTES} bytes")
+            if len(body) > MAX_BYTES:
+                raise KeysUnreadable(f"the issuer sent more than {MAX_BYTES} bytes")
     return parsed(bytes(body))

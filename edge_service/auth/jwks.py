@@ -26,7 +26,7 @@ AGAIN_SECONDS = 10.0
 # Tokens with an unknown key id make us read the set again, but no more often than this, however many come.
 UNKNOWN_SECONDS = 10.0
 KEEP_SECONDS = 3600.0
-MOST_KEYS, LEAST_RSA_BITS = 100, 2048
+MAX_KEYS, MIN_RSA_BITS = 100, 2048
 # The algorithm belongs to the key, never to the token: a token that names another is refused.
 ALGORITHMS = {("RSA", None): "RS256", ("EC", "P-256"): "ES256", ("OKP", "Ed25519"): "EdDSA"}
 # Of a key in the set only what is public is read.
@@ -54,7 +54,7 @@ def signing_keys(document: Mapping[str, Any]) -> dict[str, SigningKey]:
     if not isinstance(listed, list):
         raise KeysUnreadable("it is no JWK Set")
     found: dict[str, SigningKey] = {}
-    for entry in listed[:MOST_KEYS]:
+    for entry in listed[:MAX_KEYS]:
         key_id = entry.get("kid") if isinstance(entry, dict) else None
         if isinstance(key_id, str) and key_id not in found and (key := _signing_key(entry)):
             found[key_id] = key
@@ -76,7 +76,7 @@ def _signing_key(entry: Mapping[str, Any]) -> SigningKey | None:
         key = jwt.PyJWK(public, algorithm=algorithm).key
     except Exception:  # whatever is wrong with it, it is no key, and the others of the set are
         return None
-    return None if isinstance(key, RSAPublicKey) and key.key_size < LEAST_RSA_BITS else SigningKey(algorithm, key)
+    return None if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS else SigningKey(algorithm, key)
 
 
 def _listed(value: object) -> list[Any]:

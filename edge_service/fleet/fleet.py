@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import product
 
-from edge_service.fleet.credentials import Credentials
+from edge_service.fleet.channel import Credentials
+from edge_service.fleet.circuit_breaker import State
 from edge_service.fleet.discovery import Discovery, Resolve, parse, resolve
-from edge_service.fleet.trust import State
 from edge_service.fleet.worker import STUBS, Speed, Worker, fitting, unmeasured
 from shared import telemetry
 from shared.pb.atelier.worker.v1 import worker_pb2
@@ -59,9 +59,9 @@ class Fleet:
     def candidates(self, worker_type: str) -> list[Worker]:
         """The workers of this type that can take a job now, the best first."""
         reached = [worker for worker in self.workers if worker.worker_type == worker_type and worker.accepting]
-        if all(worker.trust.state is State.EJECTED for worker in reached):
+        if all(worker.breaker.state is State.EJECTED for worker in reached):
             for worker in reached:
-                worker.trust.hasten()
+                worker.breaker.probe_sooner()
         return fitting(reached)
 
     def choose(self, worker_type: str, needs: Collection[str] = ()) -> Worker | None:

@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
-from edge_service.fleet.credentials import Channel, Credentials
-from edge_service.fleet.trust import State, Trust
+from edge_service.fleet.channel import Channel, Credentials
+from edge_service.fleet.circuit_breaker import CircuitBreaker, State
 from shared.errors import (
     AtelierError,
     Draining,
@@ -40,7 +40,7 @@ STUBS: dict[str, Any] = {
 SILENCE_SECONDS = 8.0
 RECONNECT_SECONDS = (0.2, 5.0)
 # How many fields the log names when a worker says what cannot be.
-MOST_NAMED = 5
+MAX_NAMED = 5
 OPTIONS = (
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 2_000),
@@ -73,7 +73,7 @@ class Worker:
         self.in_flight = 0
         self.leaving = False
         """No longer among the addresses of its name: it gets no new job."""
-        self.trust = Trust()
+        self.breaker = CircuitBreaker()
         self._speed, self._credentials = speed, credentials or Credentials()
         self._others = 0
         self._opened: Channel | None = None
@@ -105,9 +105,9 @@ class Worker:
     @property
     def free(self) -> int:
         """Slots that neither the jobs of other replicas nor our own have taken. A worker on trial has but one."""
-        if not self.accepting or self.status is None or self.trust.state is State.EJECTED:
+        if not self.accepting or self.status is None or self.breaker.state is State.EJECTED:
             return 0
-        slots = 1 if self.trust.state is State.HALF_OPEN else self.status.slots
+        slots = 1 if self.breaker.state is State.HALF_OPEN else self.status.slots
         return max(0, min(slots, self.status.slots - self._others) - self.in_flight)
 
     @property
@@ -119,7 +119,7 @@ class Worker:
         """One word: lost, draining, or how far it is trusted."""
         if self.status is None:
             return "lost"
-        return self.trust.state if self.accepting else "draining"
+        return self.breaker.state if self.accepting else "draining"
 
     @property
     def speed(self) -> float | None:
@@ -168,13 +168,13 @@ class Worker:
 
     def failed(self, error: AtelierError, owner: str = "") -> None:
         """A job of this owner failed on it, or the connection was lost: ejects it if that is its fault, and enough."""
-        if self.trust.failed(error, owner):
-            seconds = round(self.trust.seconds_left, 1)
+        if self.breaker.failed(error, owner):
+            seconds = round(self.breaker.seconds_left, 1)
             log.warning("worker ejected", extra={"address": self.address, "seconds": seconds})
 
     def succeeded(self) -> None:
         """It completed a job of ours."""
-        self.trust.succeeded()
+        self.breaker.succeeded()
 
     def heard(self, description: worker_pb2.WorkerDescription, status: worker_pb2.WatchStatusResponse) -> None:
         """Takes a new status. What it says of jobs beyond our own belongs to other replicas."""
@@ -216,7 +216,7 @@ class Worker:
         except TimeoutError:
             return WorkerLost("the worker says nothing any more")
         except InvalidRequest as refused:
-            fields = ", ".join(violation.field for violation in refused.violations[:MOST_NAMED])
+            fields = ", ".join(violation.field for violation in refused.violations[:MAX_NAMED])
             log.warning("what a worker says of itself is refused", extra={"address": self.address, "fields": fields})
             return WorkerLost("the worker says of itself what cannot be")
         except Exception:
@@ -248,10 +248,10 @@ class Worker:
             description=self.description,
             status=self.status,
             in_flight=self.in_flight,
-            failures=self.trust.failures,
+            failures=self.breaker.failures,
             speed=self.speed,
         )
-        if seconds := self.trust.seconds_left:
+        if seconds := self.breaker.seconds_left:
             message.ejected_until.FromMilliseconds(int((time.time() + seconds) * 1000))
         return message
 
@@ -282,4 +282,4 @@ def fitting(workers: Sequence[Worker]) -> list[Worker]:
 def _worth(worker: Worker) -> tuple[bool, float, int]:
     # Differences below a tenth are noise: there the load decides.
     speed = 1.0 if worker.speed is None else round(worker.speed, 1)
-    return worker.trust.state is State.TRUSTED, speed, worker.free
+    return worker.breaker.state is State.TRUSTED, speed, worker.free

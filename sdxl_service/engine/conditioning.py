@@ -15,7 +15,7 @@ from shared.errors import InvalidRequest, Violation
 from shared.prompt_weights import Piece, Unreadable, read
 
 COMMA = Piece(", ", 1.0)
-MOST_RUNS = 256
+MAX_RUNS = 256
 """Of each text encoder for one request."""
 
 
@@ -32,9 +32,9 @@ def condition(pipeline: Any, request: ImageRequest, report: Report) -> dict[str,
     prompt, more = wanting.pieces("prompt", request.prompt), wanting.pieces("weights", request.weights)
     negative = refusing.pieces("negative_prompt", request.negative_prompt)
     positive = [*prompt, COMMA, *more] if prompt and more else [*prompt, *more]
-    if (runs := wanting.runs(positive) + refusing.runs(negative)) > MOST_RUNS:
+    if (runs := wanting.runs(positive) + refusing.runs(negative)) > MAX_RUNS:
         product = "parts of the length that a text encoder reads x (1 + pieces that count less than 1)"
-        says = f"{product}, those of the negative prompt added, must be at most {MOST_RUNS}, got {runs}"
+        says = f"{product}, those of the negative prompt added, must be at most {MAX_RUNS}, got {runs}"
         raise InvalidRequest(Violation("prompt", says))
     wanted = wanting.embed(positive)
     if negative or not pipeline.config.force_zeros_for_empty_prompt:

@@ -9,13 +9,18 @@ import grpc
 import psycopg
 import pytest
 
+from edge_service.adapters.database import Database, EmbeddedPostgres
 from edge_service.auth import Principal, Tokens
+from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
-from edge_service.jobs.database import Database, EmbeddedPostgres
-from edge_service.service import Edge
+from edge_service.queue.schema.migrate import migrate
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.server import Server
 from shared.spec_json import from_spec_dict
+from tests.kit.job_tables import jobs
+from tests.kit.small_fleet import house
+
+__all__ = ["house", "jobs"]
 
 numbers = itertools.count()
 
@@ -24,22 +29,35 @@ numbers = itertools.count()
 async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The address of a running PostgreSQL."""
     embedded = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")) / "data")
-    yield await embedded.start()
+    url = await embedded.start()
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # no test outlives its machine
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.execute("CREATE DATABASE migrated")
+    await migrate(url.replace("/postgres?", "/migrated?"))
+    yield url
     await embedded.stop()
 
 
-async def new_database(postgres: str) -> str:
-    """The address of an empty database."""
+async def new_database(postgres: str, template: str = "migrated") -> str:
+    """The address of a new database, a copy of a template: migrated, and without a job."""
     name = f"test_{next(numbers)}"
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
-        await connection.execute(f"CREATE DATABASE {name}".encode())
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
     return postgres.replace("/postgres?", f"/{name}?")
 
 
 @pytest.fixture
 async def database_url(postgres: str) -> str:
-    """The address of an empty database of the test's own."""
+    """The address of a migrated database of the test's own."""
     return await new_database(postgres)
+
+
+@pytest.fixture
+async def empty_database_url(postgres: str) -> str:
+    """The address of a database that nothing has migrated yet."""
+    return await new_database(postgres, "template1")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge_service.http import HttpServer
+from edge_service.doors.http.server import HttpServer
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from edge_service.jobs.leases import Leases, Unwritten
-from edge_service.jobs.records import AssetRow, Seat
-from edge_service.jobs.uploads import Source
-from edge_service.jobs.wakeups import Wakeups
+from edge_service.adapters.notifications import Notifications
+from edge_service.queue.leases import Leases, Unwritten
+from edge_service.queue.rows import AssetRow, WorkerSlot
+from edge_service.references.uploads import Source
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -135,8 +135,8 @@ async def _told_to_ann(server: Server, channel: grpc.aio.Channel) -> dict[str, s
 async def _completed(server: Server, job: edge_pb2.Job) -> str:
     """Ends a job as if a worker had made one image; returns the key of it."""
     database: Any = server._service._database  # type: ignore[attr-defined]
-    leases = Leases(database, Wakeups())
-    [lease] = await leases.lease(Seat("sdxl", "127.0.0.1:1", "sdxl_worker_001", 1), [], 1, 60)
+    leases = Leases(database, Notifications())
+    [lease] = await leases.lease(WorkerSlot("sdxl", "127.0.0.1:1", "sdxl_worker_001", 1), [], 1, 60)
     assert lease.job_id == job.id
     made = AssetRow(f"ann/{job.id}/image_0.png", "image", "image/png", 1, "00" * 32)
     callback = sdxl_pb2.SdxlCallback(job_id=job.id, status=job_pb2.JOB_STATUS_COMPLETED)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge_service.service import Edge
+from edge_service.bootstrap import Edge
 from shared.server import HAND_BACK_SECONDS
 from tests.k8s.manifests import OVERLAYS, containers, examples, of_kind, overlay, pod_spec, referenced, workloads
 

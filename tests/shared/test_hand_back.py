@@ -40,7 +40,7 @@ async def started(service: Service, config: ServiceConfig) -> AsyncIterator[tupl
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
         yield server, channel
-        server.hurry()
+        server.force_stop()
         await server.stop()
 
 
@@ -97,7 +97,7 @@ async def test_hurrying_hands_back_at_once(library: Path) -> None:
         stopping = asyncio.create_task(server.stop())
         await asyncio.sleep(0.1)
         assert not stopping.done()
-        server.hurry()
+        server.force_stop()
         assert isinstance(await error_of(call), Draining)
         await asyncio.wait_for(stopping, 5)
 

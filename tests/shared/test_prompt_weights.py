@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from shared.prompt_weights import MOST, MOST_PIECES, Piece, Unreadable, has_weights, read
+from shared.prompt_weights import MAX_PIECES, MOST, Piece, Unreadable, has_weights, read
 
 
 def pieces(text: str) -> list[tuple[str, float]]:
@@ -120,9 +120,9 @@ def test_what_cannot_be_read_is_refused_with_its_place(text: str, says: str) -> 
 
 
 def test_the_number_of_pieces_is_bounded() -> None:
-    most = "(a:1.1)(b:1.2)" * (MOST_PIECES // 2)
-    assert len(read(most)) == MOST_PIECES
-    with pytest.raises(Unreadable, match=f"at most {MOST_PIECES} pieces of different weights in a row, got 65"):
+    most = "(a:1.1)(b:1.2)" * (MAX_PIECES // 2)
+    assert len(read(most)) == MAX_PIECES
+    with pytest.raises(Unreadable, match=f"at most {MAX_PIECES} pieces of different weights in a row, got 65"):
         read(most + "(c:1.3)")
 
 

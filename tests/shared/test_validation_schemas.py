@@ -273,7 +273,7 @@ REQUESTS: dict[str, Descriptor] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 # The bytes of tiny items: messages that are empty, broken and sound, and numbers within and beyond any bound.
 TINY_MESSAGES = [b"", b"\x08\x63", b"\x08\x02\x12\x01x"]
 TINY_NUMBERS = [1, 2**31 - 1]
@@ -294,11 +294,11 @@ def stuff(holder: Any, field: FieldDescriptor, item: Any) -> None:
     """Fills a list with as much of one item as fits into a message."""
     if field.message_type is not None:
         entry = bytes([field.number << 3 | 2, len(item)]) + item
-        holder.MergeFromString(entry * (MOST_BYTES // len(entry)))
+        holder.MergeFromString(entry * (MAX_BYTES // len(entry)))
     elif field.type == FieldDescriptor.TYPE_STRING:
-        getattr(holder, field.name).extend([""] * (MOST_BYTES // 2))
+        getattr(holder, field.name).extend([""] * (MAX_BYTES // 2))
     else:
-        getattr(holder, field.name).extend([item] * (MOST_BYTES // (1 if item < 128 else 5)))
+        getattr(holder, field.name).extend([item] * (MAX_BYTES // (1 if item < 128 else 5)))
 
 
 STUFFED = [

@@ -7,7 +7,7 @@ from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
 from shared.tokens import TokenCount
 from tests.counting import count_words
-from wan_service.seam import Film, LoadedModel, Phase, Report, Step, VideoRequest
+from wan_service.seam import LoadedModel, Phase, Report, Step, VideoRequest, VideoResult
 
 JOB: dict[str, Any] = {
     "id": "wan_video_fast_1734567890_def456",
@@ -21,7 +21,7 @@ MP4, PNG = b"\0\0\0\x20ftypisom", b"\x89PNG\r\n\x1a\n"
 MODEL = LoadedModel("fake-wan", "cpu", "float32", (), size_multiple=16, min_side=64, max_pixels=1280 * 720)
 
 
-def film(request: VideoRequest, report: Report) -> Film:
+def film(request: VideoRequest, report: Report) -> VideoResult:
     """Films nothing, and reports values of its own, so that none can be mistaken for the request's."""
     report(Step(Phase.ENCODING))
     for step in range(1, 10):
@@ -29,8 +29,8 @@ def film(request: VideoRequest, report: Report) -> Film:
     report(Step(Phase.DECODING, 0, 3))
     made: dict[str, Any] = {"steps": 9, "guidance_scale": 2.5, "seed": request.seed + 100, "vram_used": 4321}
     if request.still:
-        return Film(PNG, 64, 80, frames=1, fps=None, duration=None, **made)
-    return Film(MP4, 96, 112, frames=17, fps=8, duration=17 / 8, **made)
+        return VideoResult(PNG, 64, 80, frames=1, fps=None, duration=None, **made)
+    return VideoResult(MP4, 96, 112, frames=17, fps=8, duration=17 / 8, **made)
 
 
 class FakeEngine:
@@ -40,7 +40,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.requests: list[VideoRequest] = []
-        self.act: Callable[[VideoRequest, Report], Film] = film
+        self.act: Callable[[VideoRequest, Report], VideoResult] = film
 
     def load(self) -> None: ...
 
@@ -50,7 +50,7 @@ class FakeEngine:
     def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
         return [count_words("umt5", texts, limit=512, added=1)]
 
-    def generate(self, request: VideoRequest, report: Report) -> Film:
+    def generate(self, request: VideoRequest, report: Report) -> VideoResult:
         self.requests.append(request)
         return self.act(request, report)
 

@@ -24,7 +24,7 @@ from atelier.small_models import ensure
 from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory
 from shared.worker_configs import ModelConfig
 from wan_service.engine import DiffusersEngine
-from wan_service.seam import Film, Phase, Step, VideoRequest
+from wan_service.seam import Phase, Step, VideoRequest, VideoResult
 
 # diffusers' schedulers still speak to numpy as before its version 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -69,7 +69,7 @@ def engine(model: Path) -> DiffusersEngine:
 
 
 @pytest.fixture(scope="module")
-def baseline(engine: DiffusersEngine) -> Film:
+def baseline(engine: DiffusersEngine) -> VideoResult:
     """What `REQUEST` makes."""
     return make(engine)
 
@@ -90,7 +90,7 @@ def ignore(step: Step) -> None:
     pass
 
 
-def make(engine: DiffusersEngine, request: VideoRequest = REQUEST, **changes: Any) -> Film:
+def make(engine: DiffusersEngine, request: VideoRequest = REQUEST, **changes: Any) -> VideoResult:
     return engine.generate(dataclasses.replace(request, **changes), ignore)
 
 
@@ -104,7 +104,7 @@ class Decoded:
     codec: str
 
 
-def decoded(film: Film, folder: Path) -> Decoded:
+def decoded(film: VideoResult, folder: Path) -> Decoded:
     path = folder / "decoded.mp4"
     path.write_bytes(film.content)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-vf", "showinfo", "-fps_mode", "passthrough"]
@@ -121,7 +121,7 @@ def decoded(film: Film, folder: Path) -> Decoded:
     return Decoded((width, height), frames, gaps, f"{codec[1]} {codec[2]}")
 
 
-def pixels(still: Film) -> np.ndarray[Any, np.dtype[np.int16]]:
+def pixels(still: VideoResult) -> np.ndarray[Any, np.dtype[np.int16]]:
     return np.asarray(Image.open(io.BytesIO(still.content))).astype(np.int16)
 
 
@@ -131,7 +131,7 @@ def test_every_field_has_a_change_to_be_tested() -> None:
 
 @pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in CHANGES.items() for value in values])
 def test_every_field_changes_the_video(
-    engine: DiffusersEngine, baseline: Film, tmp_path: Path, field: str, value: Any
+    engine: DiffusersEngine, baseline: VideoResult, tmp_path: Path, field: str, value: Any
 ) -> None:
     before, after = decoded(baseline, tmp_path), decoded(make(engine, **{field: value}), tmp_path)
     if field == "fps":
@@ -169,7 +169,7 @@ def test_a_shorter_video_is_the_beginning_of_what_is_made(engine: DiffusersEngin
     assert max(differences) < 6  # the encoder spends its bits differently
 
 
-def test_a_video_plays_in_a_browser_before_it_has_arrived(baseline: Film, tmp_path: Path) -> None:
+def test_a_video_plays_in_a_browser_before_it_has_arrived(baseline: VideoResult, tmp_path: Path) -> None:
     assert decoded(baseline, tmp_path).codec == "h264 yuv420p"
     assert baseline.content[4:8] == b"ftyp"
     assert baseline.content.index(b"moov") < baseline.content.index(b"mdat")
@@ -189,7 +189,7 @@ def test_a_still_is_the_first_frame_of_a_video_of_one(engine: DiffusersEngine, t
     assert np.abs(video.mean(2) - pixels(make(engine, STILL)).mean(2)).mean() < 12  # yuv420p halves the colours
 
 
-def test_the_same_request_makes_the_same_file(engine: DiffusersEngine, baseline: Film) -> None:
+def test_the_same_request_makes_the_same_file(engine: DiffusersEngine, baseline: VideoResult) -> None:
     assert make(engine) == baseline
     assert make(engine, STILL) == make(engine, STILL)
 
@@ -198,7 +198,7 @@ def test_a_picture_is_not_of_one_colour(engine: DiffusersEngine) -> None:
     assert pixels(make(engine, STILL)).std() > 20
 
 
-def test_a_job_leaves_nothing_behind_for_the_next(engine: DiffusersEngine, baseline: Film) -> None:
+def test_a_job_leaves_nothing_behind_for_the_next(engine: DiffusersEngine, baseline: VideoResult) -> None:
     make(engine, flow_shift=1.0, steps=2, guidance_scale=1.0)
     assert make(engine) == baseline
 
@@ -214,7 +214,7 @@ def test_progress_goes_through_the_phases_in_order(engine: DiffusersEngine) -> N
     assert (film.steps, film.guidance_scale, film.seed) == (3, 6.5, 5)
 
 
-def test_files_carry_their_parameters(engine: DiffusersEngine, baseline: Film, tmp_path: Path) -> None:
+def test_files_carry_their_parameters(engine: DiffusersEngine, baseline: VideoResult, tmp_path: Path) -> None:
     numbers = {"steps": 3, "guidance_scale": 6.5, "flow_shift": 5.0, "seed": 5, "model": "atelier-small-wan"}
     path = tmp_path / "film.mp4"
     path.write_bytes(baseline.content)
@@ -248,7 +248,7 @@ class Gone(Exception):
 @pytest.mark.parametrize(
     "last", [Step(Phase.ENCODING), Step(Phase.DENOISING, 1, 3), Step(Phase.DENOISING, 3, 3), Step(Phase.DECODING, 1, 2)]
 )
-def test_a_job_can_be_ended_at_every_step(engine: DiffusersEngine, baseline: Film, last: Step) -> None:
+def test_a_job_can_be_ended_at_every_step(engine: DiffusersEngine, baseline: VideoResult, last: Step) -> None:
     seen: list[Step] = []
 
     def report(step: Step) -> None:

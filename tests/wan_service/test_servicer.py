@@ -18,7 +18,7 @@ from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from tests.conftest import Serve
 from tests.wan_service.fake_engine import JOB, MP4, PNG, FakeEngine, film, request
 from wan_service.config import WanConfig
-from wan_service.seam import Film, Phase, Report, Step, VideoRequest
+from wan_service.seam import Phase, Report, Step, VideoRequest, VideoResult
 from wan_service.servicer import wan_worker
 
 STILL = {"type": "image_fast", "config": {"frames": 1}}
@@ -225,7 +225,7 @@ async def test_errors_of_the_engine_are_typed_and_the_next_job_runs(
     ]
     for raised, kind in outcomes:
 
-        def fail(wanted: VideoRequest, report: Report, raised: Exception = raised) -> Film:
+        def fail(wanted: VideoRequest, report: Report, raised: Exception = raised) -> VideoResult:
             raise raised
 
         engine.act = fail
@@ -242,7 +242,7 @@ async def test_cancelling_stops_the_engine_within_a_step_and_leaves_no_file(
 ) -> None:
     steps, ended = 0, threading.Event()
 
-    def endless(wanted: VideoRequest, report: Report) -> Film:
+    def endless(wanted: VideoRequest, report: Report) -> VideoResult:
         nonlocal steps
         try:
             while True:

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from edge_service.auth import jwks
-from edge_service.auth.issuer import MOST_BYTES, Issuer, check_url
+from edge_service.auth.issuer import MAX_BYTES, Issuer, check_url
 from edge_service.auth.jwks import KeySet, KeysUnreadable, from_file, signing_keys
 from tests.edge_service.auth.conftest import Clock
 from tests.edge_service.auth.issuer import Key, LocalIssuer, key_set
@@ -172,9 +172,7 @@ async def test_the_discovery_document_of_another_issuer_is_refused(issuer: Local
         await Issuer(issuer.url + "/").read()
 
 
-@pytest.mark.parametrize(
-    ("status", "body"), [(500, b""), (302, b""), (200, b"{" + b" " * MOST_BYTES), (200, b"<html>")]
-)
+@pytest.mark.parametrize(("status", "body"), [(500, b""), (302, b""), (200, b"{" + b" " * MAX_BYTES), (200, b"<html>")])
 async def test_an_answer_that_is_no_set_is_refused(issuer: LocalIssuer, status: int, body: bytes):
     issuer.status, issuer.body = status, body
     with pytest.raises(KeysUnreadable):

@@ -9,8 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from edge_service.auth import jwks, people
-from edge_service.auth.jwt_tokens import user_id
+from edge_service.auth import authenticator as people
+from edge_service.auth import jwks
+from edge_service.auth.jwt import user_id
 from edge_service.config import EdgeConfig
 from edge_service.policy.folder import BUILT_IN
 from shared.config import load

@@ -10,9 +10,10 @@ import grpc
 import psycopg
 import pytest
 
-from edge_service.auth import key_ring, keys
-from edge_service.jobs.database import Database, Lock
-from edge_service.jobs.wakeups import Wakeups
+from edge_service.adapters.database import Database, Lock
+from edge_service.adapters.notifications import Notifications
+from edge_service.auth.api_keys import store as keys
+from edge_service.auth.api_keys import verifier as key_ring
 from shared import errors
 from shared.errors import from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -122,7 +123,7 @@ async def test_a_revocation_whose_message_is_lost_holds_within_seconds(
 ):
     assert key_ring.TRUST_SECONDS <= 5
     monkeypatch.setattr(key_ring, "TRUST_SECONDS", 0.5)
-    monkeypatch.setattr(Wakeups, "tell", lambda *_: None)
+    monkeypatch.setattr(Notifications, "notify", lambda *_: None)
     made = await create(house.calls(ANN))
     holder = house.calls(made.secret, 1)
     assert await is_let_in(holder)
@@ -137,13 +138,13 @@ async def test_a_known_key_costs_no_question_and_a_guessed_one_neither(
     house: Replicas, monkeypatch: pytest.MonkeyPatch
 ):
     made, asked = await create(house.calls(ANN)), []
-    find = keys.ApiKeys.find
+    find = keys.ApiKeyStore.find
 
     async def counted(self, key_id: str):
         asked.append(key_id)
         return await find(self, key_id)
 
-    monkeypatch.setattr(keys.ApiKeys, "find", counted)
+    monkeypatch.setattr(keys.ApiKeyStore, "find", counted)
     await asyncio.gather(*(is_let_in(house.calls(made.secret)) for _ in range(50)))
     assert asked == [made.key.id]  # fifty at once, and one question
     guesses = [
@@ -163,13 +164,13 @@ async def test_a_key_that_is_no_more_is_looked_for_once(
     made, asked = await create(house.calls(ANN)), []
     async with database.connection() as connection:
         await connection.execute("DELETE FROM api_keys")
-    find = keys.ApiKeys.find
+    find = keys.ApiKeyStore.find
 
     async def counted(self, key_id: str):
         asked.append(key_id)
         return await find(self, key_id)
 
-    monkeypatch.setattr(keys.ApiKeys, "find", counted)
+    monkeypatch.setattr(keys.ApiKeyStore, "find", counted)
     for _ in range(3):
         assert not await is_let_in(house.calls(made.secret))
     assert len(asked) == 1
@@ -184,7 +185,7 @@ async def test_while_the_database_is_away_known_keys_work_and_others_are_told_to
     async def away(self, key_id: str):
         raise errors.DatabaseUnavailable("the database cannot be reached; nothing was changed")
 
-    monkeypatch.setattr(keys.ApiKeys, "find", away)
+    monkeypatch.setattr(keys.ApiKeyStore, "find", away)
     assert await is_let_in(house.calls(known.secret))
     with refused(errors.DatabaseUnavailable):
         await is_let_in(house.calls(other.secret))
@@ -363,7 +364,7 @@ async def test_keys_are_made_and_revoked_while_a_replica_keeps_house(house: Repl
 
 
 async def test_a_user_has_only_so_many_keys_at_once(house: Replicas, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(keys, "MOST_KEYS", 3)
+    monkeypatch.setattr(keys, "MAX_KEYS", 3)
     made = await asyncio.gather(*(create(house.calls(ANN, number % 2)) for number in range(8)), return_exceptions=True)
     good = [one for one in made if isinstance(one, edge_pb2.CreateKeyResponse)]
     assert len(good) == 3

@@ -7,8 +7,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from edge_service.intake import tiers as module
-from edge_service.intake.tiers import Quotas, Tiers
+from edge_service.accounts import tiers as module
+from edge_service.accounts.tiers import Quotas, Tiers
 from shared.errors import from_rpc_error, status_of
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge

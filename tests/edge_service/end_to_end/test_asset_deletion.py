@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from edge_service.jobs.database import Database
+from edge_service.adapters.database import Database
 from shared import errors
 from shared.assets import AssetStore
 from shared.pb.atelier.edge.v1 import edge_pb2

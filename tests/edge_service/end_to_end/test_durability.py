@@ -8,10 +8,10 @@ import pytest
 from google.rpc import error_details_pb2
 
 from chat_service.servicer import ChatServicer
-from edge_service.intake import plan
-from edge_service.jobs import execution
-from edge_service.jobs.database import Database
-from edge_service.jobs.estimates.forecasts import Forecasts
+from edge_service.adapters.database import Database
+from edge_service.planning import planner as plan
+from edge_service.queue import execution
+from edge_service.queue.estimates.queue_forecast import QueueForecast
 from shared.errors import CapabilityMissing, status_of
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -212,8 +212,8 @@ async def test_a_page_of_queued_jobs_asks_once_for_their_places(
     await ann.submit(chat=says("wait"))
     await until(lambda: engine.running)
     queued = [await ann.submit(chat=says("red fox")) for _ in range(12)]
-    asked, ask = [], Forecasts.of
-    monkeypatch.setattr(Forecasts, "of", lambda self, ids: asked.append(ids) or ask(self, ids))
+    asked, ask = [], QueueForecast.of
+    monkeypatch.setattr(QueueForecast, "of", lambda self, ids: asked.append(ids) or ask(self, ids))
     page = await ann.jobs.ListJobs(edge_pb2.ListJobsRequest(page_size=12), metadata=ann.metadata)
     assert [job.id for job in page.jobs] == [job.id for job in reversed(queued)]
     assert [job.queue_position for job in page.jobs] == list(range(12, 0, -1))

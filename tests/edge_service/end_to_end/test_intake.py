@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from edge_service.intake.content.safety import digest
+from edge_service.moderation.minors import digest
+from edge_service.policies.registry import load
 from edge_service.policy import current
 from edge_service.policy.folder import BUILT_IN
-from edge_service.policy.registry import load
 from edge_service.policy.snapshot import in_force, use
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -242,7 +242,7 @@ async def test_an_answer_that_the_classifier_refuses_leaves_the_prompt_as_it_was
     async def classified(texts: Mapping[str, str]) -> str:
         return "sfw" if texts["prompt"] == FOX["prompt"] else "nsfw"
 
-    monkeypatch.setattr("edge_service.intake.plan.by_chat", lambda chat, owner: classified)
+    monkeypatch.setattr("edge_service.planning.planner.by_chat", lambda chat, owner: classified)
     engine.answer = "A red fox trots through deep snow at dawn, soft light, wide shot"
     classification = "classification: {modes: [sfw], prompt: sfw?, passes: [sfw]}\nrules:"
     with policies(tmp_path, "content", "\nrules:", f"\n{classification}"):
@@ -303,7 +303,7 @@ async def test_no_long_text_is_read_for_a_request_that_a_quota_would_refuse(
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute(NO_REQUEST_LEFT)
     read: list[object] = []
-    monkeypatch.setattr("edge_service.intake.content.safety._forbidden", lambda texts: read.append(texts) or [])
+    monkeypatch.setattr("edge_service.moderation.minors._forbidden", lambda texts: read.append(texts) or [])
     with refused("QUOTA_EXCEEDED"):
         await ann.submit(chat=says(LONG))
     with refused("QUOTA_EXCEEDED"):
@@ -326,7 +326,7 @@ async def test_long_texts_are_read_one_at_a_time(ann: Calls, monkeypatch: pytest
         at_once -= 1
         return []
 
-    monkeypatch.setattr("edge_service.intake.content.safety._forbidden", slow)
+    monkeypatch.setattr("edge_service.moderation.minors._forbidden", slow)
     await asyncio.gather(*(ann.submit(chat=says(LONG)) for _ in range(5)))
     assert most == 1
 
@@ -343,7 +343,7 @@ async def test_a_turn_that_finds_no_slot_is_a_request_too(ann: Calls, engine: St
 
 async def test_what_a_repeated_job_says_is_judged_by_the_rules_of_today(ann: Calls, monkeypatch: pytest.MonkeyPatch):
     job = await ann.cancel((await ann.submit(sdxl=FOX)).id)
-    monkeypatch.setattr("edge_service.intake.content.safety._forbidden", lambda texts: ["prompt"])
+    monkeypatch.setattr("edge_service.moderation.minors._forbidden", lambda texts: ["prompt"])
     with refused("CONTENT_FORBIDDEN"):
         await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=job.id), metadata=ann.metadata)
 

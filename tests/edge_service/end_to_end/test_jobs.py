@@ -6,10 +6,10 @@ import contextlib
 import grpc
 import pytest
 
-from edge_service.intake.prompts.contexts import contexts
-from edge_service.jobs import dispatcher, leases
-from edge_service.jobs.database import Database
-from edge_service.jobs.execution import Execution
+from edge_service.adapters.database import Database
+from edge_service.planning.chat_contexts import contexts
+from edge_service.queue import dispatcher, leases
+from edge_service.queue.execution import Execution
 from shared.errors import from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 import pytest
 
-from edge_service.intake import tiers as module
-from edge_service.intake.job_types import job_types
-from edge_service.intake.pictures.steering import reference_keys, wanted
-from edge_service.intake.tiers import ABILITIES
+from edge_service.accounts import tiers as module
+from edge_service.accounts.tiers import ABILITIES
+from edge_service.domain.job_types import job_types
+from edge_service.domain.reference_options import reference_keys, wanted
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from tests.bad_input import reason

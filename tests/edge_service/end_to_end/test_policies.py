@@ -9,11 +9,11 @@ import psycopg
 import pytest
 
 from edge_service.auth import Principal, Tokens
+from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
+from edge_service.policies.registry import load
 from edge_service.policy.folder import BUILT_IN
-from edge_service.policy.registry import load
 from edge_service.policy.snapshot import in_force, use
-from edge_service.service import Edge
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, Calls
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 async def calls(database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Calls]:
     """Calls to an edge whose policies lie in the folder."""
-    monkeypatch.setattr("edge_service.policy.reloading.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("edge_service.policies.reloading.LOOK_SECONDS", 0.02)
     before = in_force()
     config = EdgeConfig(
         listen="127.0.0.1:0", http_listen="127.0.0.1:0", data=folder.parent / "data", database_url=database_url,

@@ -10,20 +10,20 @@ from pathlib import Path
 import grpc
 import pytest
 
-from edge_service.addresses import Addresses
-from edge_service.intake.capabilities import needs
-from edge_service.intake.pictures.references import References
-from edge_service.intake.pictures.steering import steer
-from edge_service.intake.plan import Plan
-from edge_service.intake.presets.fill import fill
-from edge_service.jobs.database import Database
-from edge_service.jobs.estimates.costs import Cost
-from edge_service.jobs.leases import Leases, Unwritten
-from edge_service.jobs.records import AssetRow, Seat
-from edge_service.jobs.store import Store, Submission
-from edge_service.jobs.uploads import Source, Uploads
-from edge_service.jobs.wakeups import Wakeups
-from edge_service.outgoing import Outgoing
+from edge_service.adapters.database import Database
+from edge_service.adapters.http_client import GuardedHttpClient
+from edge_service.adapters.notifications import Notifications
+from edge_service.adapters.url_guard import UrlGuard
+from edge_service.domain.capabilities import needs
+from edge_service.domain.reference_options import resolve_reference_options
+from edge_service.planning.defaults import fill
+from edge_service.planning.planner import Plan
+from edge_service.queue.estimates.cost_model import Cost
+from edge_service.queue.leases import Leases, Unwritten
+from edge_service.queue.rows import AssetRow, WorkerSlot
+from edge_service.queue.store import Store, Submission
+from edge_service.references.resolve import References
+from edge_service.references.uploads import Source, Uploads
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import SdxlServicer, sdxl_worker
 from shared.assets import AssetStore
@@ -36,12 +36,12 @@ from shared.server import Server
 from shared.spec_json import from_spec_dict, to_spec_json
 from tests.edge_service.conftest import ANN, StartEdge
 from tests.edge_service.end_to_end.steered import connected
-from tests.edge_service.intake.pictures.test_fetching import Site, answer, serving
-from tests.edge_service.jobs.conftest import MANY
 from tests.edge_service.pictures import plain
+from tests.edge_service.references.test_resolve import Site, answer, serving
+from tests.kit.job_tables import MANY
 from tests.sdxl_service.fake_engine import MODEL, FakeEngine
 
-LOOPBACK = Addresses("127.0.0.0/8")
+LOOPBACK = UrlGuard("127.0.0.0/8")
 PICTURE = plain("red", "JPEG")
 
 
@@ -49,11 +49,11 @@ class House:
     """The rooms of the edge that a reference passes, on one database and one folder."""
 
     def __init__(self, database: Database, folder: Path) -> None:
-        self.database, self.assets, self.outgoing = database, AssetStore(folder.as_uri()), Outgoing(LOOPBACK)
+        self.database, self.assets, self.outgoing = database, AssetStore(folder.as_uri()), GuardedHttpClient(LOOPBACK)
         self.uploads = Uploads(database, self.assets)
         self.references = References(self.uploads, self.outgoing, LOOPBACK)
-        wakeups = Wakeups()
-        self.store, self.leases = Store(database, wakeups), Leases(database, wakeups)
+        notifications = Notifications()
+        self.store, self.leases = Store(database, notifications), Leases(database, notifications)
 
     async def upload(self, owner: str, data: bytes = PICTURE) -> job_pb2.Reference:
         return await self.uploads.keep(Source(owner, hashlib.sha256(data).hexdigest()), data)
@@ -63,7 +63,7 @@ class House:
         request = from_spec_dict(edge_pb2.SubmitJobRequest, fields)
         asked = getattr(request, request.WhichOneof("job") or "")
         filled = fill(asked)
-        decisions = filled.decisions + steer(filled.job, asked, request.reference_use)
+        decisions = filled.decisions + resolve_reference_options(filled.job, asked, request.reference_use)
         decisions += await self.references.resolve(filled.job, owner, permitted)
         worker = filled.job_type.worker_type
         return Plan(
@@ -76,7 +76,7 @@ class House:
     async def made_by_a_job(self, owner: str, data: bytes = PICTURE, kind: str = "image") -> str:
         """The key of what a job of theirs has made."""
         job_id = await self.submit(owner, await self.planned(owner, **image()))
-        [lease] = await self.leases.lease(Seat("sdxl", "worker:1", "w", 9), [], 1, 60)
+        [lease] = await self.leases.lease(WorkerSlot("sdxl", "worker:1", "w", 9), [], 1, 60)
         [stored] = await self.assets.put_all(owner, job_id, 1, [data])
         row = AssetRow(stored.key, kind, stored.media.mime_type, stored.bytes, stored.sha256)
         callback = sdxl_pb2.SdxlCallback(job_id=job_id, status=job_pb2.JOB_STATUS_COMPLETED)

@@ -17,11 +17,11 @@ from PIL import Image
 from atelier import AsyncClient
 from atelier.errors import InvalidRequest as ClientInvalidRequest
 from atelier.errors import ReferenceUnusable
-from edge_service import receiving
+from edge_service.adapters.database import Database
 from edge_service.config import EdgeConfig
-from edge_service.jobs.database import Database
-from edge_service.jobs.housekeeping import Housekeeping
-from edge_service.jobs.uploads import Source, Uploads
+from edge_service.doors.http import uploads as receiving
+from edge_service.queue.retention import Retention
+from edge_service.references.uploads import Source, Uploads
 from shared.assets import AssetStore
 from shared.errors import AssetNotFound, InvalidRequest, QuotaExceeded, from_rpc_error
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -202,7 +202,7 @@ async def test_a_url_that_was_tampered_with_takes_nothing(ann: Calls, bob: Calls
 
 
 async def test_a_url_expires(ann: Calls, monkeypatch: pytest.MonkeyPatch):
-    from edge_service import asset_urls
+    from edge_service.adapters import asset_urls
 
     monkeypatch.setattr(asset_urls, "LIFETIME_SECONDS", -1)
     assert await put((await create(ann)).url) == (403, "PERMISSION_DENIED")
@@ -229,7 +229,7 @@ async def test_what_is_no_picture_leaves_nothing_behind(ann: Calls, tmp_path: Pa
 
 
 async def test_who_sends_too_slowly_is_told_so(ann: Calls, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(receiving, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(receiving, "GRACE_SECONDS", 0.1)
     monkeypatch.setattr(receiving, "SLOWEST_BYTES_A_SECOND", 10**9)
     parts = urlsplit((await create(ann)).url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -295,7 +295,7 @@ async def test_an_upload_that_was_cut_short_goes_with_housekeeping(
     monkeypatch.undo()
     assert await uploads.find(source) is None
     files = list((tmp_path / "library").rglob("*.png"))
-    housekeeping = Housekeeping(store, EdgeConfig(assets=(tmp_path / "library").as_uri()))
+    housekeeping = Retention(store, EdgeConfig(assets=(tmp_path / "library").as_uri()))
     await housekeeping.round(database_url)
     assert [file.exists() for file in files] == [True]  # it could still be under way
     async with database.connection() as connection:
@@ -316,7 +316,7 @@ async def test_uploads_go_after_a_week_and_used_ones_later(database: Database, d
     async with database.connection() as connection:
         await connection.execute("UPDATE assets SET created = now() - interval '8 days'")
         await connection.execute("UPDATE assets SET used = now() - interval '6 days' WHERE key = %s", [kept[1].key])
-    await Housekeeping(store, EdgeConfig(assets=(tmp_path / "library").as_uri())).round(database_url)
+    await Retention(store, EdgeConfig(assets=(tmp_path / "library").as_uri())).round(database_url)
     with pytest.raises(AssetNotFound):
         await uploads.of_key("ann", kept[0].key)
     assert await uploads.of_key("ann", kept[1].key) == kept[1]

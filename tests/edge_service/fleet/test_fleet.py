@@ -131,7 +131,7 @@ def test_the_fastest_comes_first_then_the_freest_and_an_unmeasured_one_counts_as
 def test_a_worker_on_trial_comes_last_and_gets_one_job():
     trial = known(speed=9)
     trial.failed(WorkerLost("gone"))
-    trial.trust._until = 0
+    trial.breaker._until = 0
     trusted = known()
     assert of(trial, trusted).candidates("sdxl") == [trusted, trial]
     assert trial.free == 1
@@ -151,12 +151,12 @@ def test_the_last_of_a_type_is_tried_again_soon_however_often_it_failed():
     # Otherwise the queue of the type would stand still for a minute.
     now = 0.0
     worker = known()
-    worker.trust._clock = lambda: now
+    worker.breaker._clock = lambda: now
     fleet = of(worker, known(worker_type="wan"))
     for _ in range(10):
         worker.failed(WorkerLost("gone"))
         assert fleet.candidates("sdxl") == []
-        assert worker.trust.seconds_left <= 5
+        assert worker.breaker.seconds_left <= 5
         now += 5
         assert fleet.candidates("sdxl") == [worker]
 
@@ -164,11 +164,11 @@ def test_the_last_of_a_type_is_tried_again_soon_however_often_it_failed():
 def test_a_long_ejection_is_kept_while_another_worker_can_do_the_work():
     worker = known()
     for _ in range(7):
-        worker.trust._until = worker.trust._clock()
+        worker.breaker._until = worker.breaker._clock()
         worker.failed(WorkerLost("gone"))
     fleet = of(worker, known(free=0))
     assert fleet.candidates("sdxl") == []
-    assert worker.trust.seconds_left > 40
+    assert worker.breaker.seconds_left > 40
 
 
 def test_only_a_worker_that_offers_what_is_needed_is_chosen():
@@ -226,7 +226,7 @@ async def test_another_worker_at_the_same_address_is_described_anew():
             [worker] = fleet.workers
             assert worker.description
             assert (worker.description.worker_id, worker.description.slots) == ("second", 3)
-            assert worker.trust.state == "trusted"  # it drained: that is no failure
+            assert worker.breaker.state == "trusted"  # it drained: that is no failure
             assert worker.free == 3
 
 
@@ -240,7 +240,7 @@ async def test_a_frozen_worker_is_noticed_in_8_seconds_ejected_and_found_again(t
             assert worker.message().failures == 1
             child.signal(signal.SIGCONT)
             await until(lambda: fleet.choose("chat"), 30)
-            assert worker.trust.state == "half_open"
+            assert worker.breaker.state == "half_open"
 
 
 async def test_a_killed_worker_is_noticed_at_once_and_its_successor_found(tmp_path: Path):
@@ -250,10 +250,10 @@ async def test_a_killed_worker_is_noticed_at_once_and_its_successor_found(tmp_pa
             await until(fleet.connected)
             child.signal(signal.SIGKILL)
             await until(lambda: not fleet.connected(), 2)
-            assert fleet.workers[0].trust.state == "ejected"
+            assert fleet.workers[0].breaker.state == "ejected"
             async with serving(address):
                 await until(lambda: fleet.choose("chat"))
-                assert fleet.workers[0].trust.state == "half_open"
+                assert fleet.workers[0].breaker.state == "half_open"
 
 
 async def test_following_outlives_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch):

@@ -119,7 +119,7 @@ async def test_a_worker_with_an_impossible_status_is_lost_and_ejected(caplog: py
         claimant.statuses.put_nowait(WatchStatusResponse(slots=2**32 - 1, free_slots=2**32 - 1, accepting=True))
         await until(lambda: not fleet.connected())
         [worker] = fleet.workers
-        assert (worker.message().failures, worker.trust.state, fleet.slots("chat")) == (1, "ejected", 0)
+        assert (worker.message().failures, worker.breaker.state, fleet.slots("chat")) == (1, "ejected", 0)
     assert refusals(caplog) == ["slots, free_slots"]  # it was not lost for its silence
 
 

@@ -3,12 +3,12 @@
 import asyncio
 from pathlib import Path
 
-from edge_service.intake.job_types import job_types
-from edge_service.intake.presets.choices import choices
-from edge_service.intake.tiers import tiers
+from edge_service.accounts.tiers import tiers
+from edge_service.domain.job_types import job_types
+from edge_service.planning.presets import choices
+from edge_service.policies.registry import load
 from edge_service.policy import current, held
 from edge_service.policy.folder import BUILT_IN
-from edge_service.policy.registry import load
 from edge_service.policy.snapshot import Snapshot, holding, use
 
 

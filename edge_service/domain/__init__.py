@@ -1,0 +1,1 @@
+"""What everything above speaks: plans, principals, decisions, job types. Imports no room above it."""

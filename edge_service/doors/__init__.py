@@ -1,0 +1,1 @@
+"""How a request comes in: authenticate, call one use case, return."""

@@ -1,0 +1,1 @@
+"""The HTTP port of the edge: assets by signed URL, uploads, metrics."""

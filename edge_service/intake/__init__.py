@@ -1,1 +1,0 @@
-"""From what a client asks to what a worker executes: one file per decision. `plan.py` runs them in order."""

@@ -1,1 +1,0 @@
-"""What fills a job: presets, sizes, words of styles and qualities, seeds."""

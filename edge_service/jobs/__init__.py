@@ -1,1 +1,0 @@
-"""The durable part: jobs, attempts, events and assets in PostgreSQL, and handing them to workers."""

@@ -1,0 +1,1 @@
+"""What may be said: the hard refusal, content rules, and the optional classifier."""

@@ -1,0 +1,153 @@
+"""How a text may be read: the words in it, also where they are disguised. Every step takes linear time.
+
+    plain("Ｔ３éɴ")        "t3en"      one alphabet, small letters, nothing invisible, no marks
+    key("t33n")            "ten"       signs for letters, runs of a letter as one
+    Reading.of(text)       its words as they stand, with signs for letters, joined over hyphens, spelled out
+
+Which of these readings matters, `terms.py` decides by the words it looks for.
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+from edge_service.moderation.confusables import ALIKE, LEET, LETTERS, SIGNS, UNSEEN
+
+_LEET, _ALIKE, _FOLD = str.maketrans(LEET), str.maketrans(ALIKE), str.maketrans(LEET | ALIKE)
+_POSSESSIVE = re.compile(r"(?<=[^\W\d_])['’`´ʼ]s(?![^\W_])")
+_CENSORED = str.maketrans(dict.fromkeys("•●∗⁎✱＊", "*"))
+_WORDS = re.compile(r"[^\W\d_]+|\d+")
+SIGNED = re.compile(rf"(?:[^\W_]|[*{re.escape(SIGNS)}])+")
+_EDGES = "*!|+"  # punctuation more often than a letter
+_PARTS = re.compile(rf"(?:[^\W_]|[{re.escape(SIGNS)}])+")
+_RUN = re.compile(r"(.)\1+")
+# Scripts that put no blanks between words: Han, kana. Hangul does.
+_NO_BLANKS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_NOT_LETTERS = re.compile(r"[\W_]+")
+_TAGS = re.compile(r"[\U000e0020-\U000e007e]")
+_MAX_JOINED = 40
+_MAX_WINDOW = 4
+_MAX_ESCAPES = 4
+# Stands between the name of a reading and the field that it is of.
+_OF = "|"
+_VOWELS = frozenset("aeiouy")  # each a word of its own in some language: "a rousing speech"
+
+
+def place(reading: str, field: str) -> str:
+    """The key of one more reading of a field's text, beside the text itself."""
+    return f"{reading}{_OF}{field}"
+
+
+def field_of(place: str) -> str:
+    """The field that a key stands for."""
+    return place.rpartition(_OF)[2]
+
+
+def plain(text: str) -> str:
+    """The text in small letters of one alphabet, without what cannot be seen. Never raises, at most 3 times as long."""
+    text = unicodedata.normalize("NFKD", text.translate(UNSEEN)).translate(UNSEEN).translate(LETTERS)
+    text = unicodedata.normalize("NFC", text.casefold().translate(UNSEEN)).translate(_CENSORED)
+    return _POSSESSIVE.sub("", text)
+
+
+def folded(text: str) -> str:
+    """Plain text with letters for the digits and signs that stand for them."""
+    return text.translate(_FOLD)
+
+
+def key(word: str) -> str:
+    """What all disguises of a plain word have in common: signs for letters read as these, each run as one letter."""
+    return _RUN.sub(r"\1", word.translate(_LEET)).translate(_ALIKE)
+
+
+def keys(words: Sequence[str]) -> list[str]:
+    """The keys of many plain words, at a fraction of the cost."""
+    return key("\n".join(words)).split("\n") if words else []
+
+
+def runs(word: str) -> list[tuple[str, int]]:
+    """The letters of a word's key with how often each is repeated."""
+    return [(folded(letter), len(list(run))) for letter, run in groupby(word.translate(_LEET))]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One text, read in every way. Words are plain; none has a blank."""
+
+    plain: str
+    words: list[str]
+    """Runs of letters and runs of digits, in order: "nude_teen12" is three."""
+    signed: list[str]
+    """The same with signs and digits for letters left in, in order: "t33n" is one."""
+    chunks: list[str]
+    """What stands between blanks, without signs that part letters, in order: "scho-ol gi-rl" is two."""
+    joined: frozenset[str]
+    """What pieces make together: "te-en", "te en", "t.e.e.n"."""
+    spelled: list[str]
+    """Runs of single letters put together, without borders of words: "t e e n g i r l"."""
+    unbroken: str
+    """All letters without what stands between them, where the script has no blanks between words; else empty."""
+
+    @classmethod
+    def of(cls, text: str) -> "Reading":
+        """Reads a text. What is hidden in invisible tag characters or written as HTML, "te&#101;n", is read after the
+        rest: some models are shown it as it is meant.
+        """
+        hidden = "".join(chr(ord(tag) - 0xE0000) for tag in _TAGS.findall(text))
+        meant = _unescaped(text)
+        more = [hidden] if hidden else []
+        more += [meant] if meant != text else []
+        read = plain(" ".join([text, *more]) if more else text)
+        parts = _PARTS.findall(read)
+        return cls(
+            plain=read,
+            words=_WORDS.findall(read),
+            signed=[word for found in SIGNED.findall(read) if (word := found.strip(_EDGES))],
+            chunks=[chunk for found in read.split() if (chunk := "".join(_PARTS.findall(found)))],
+            joined=frozenset(_joined(read)) | frozenset(_windows(parts)) | frozenset(parts),
+            spelled=list(_spelled(parts)),
+            unbroken=_NOT_LETTERS.sub("", read) if _NO_BLANKS.search(read) else "",
+        )
+
+
+def _unescaped(text: str) -> str:
+    """The text without HTML's ways of writing characters, also where these are written so themselves."""
+    for _ in range(_MAX_ESCAPES):
+        if "&" not in text:
+            break
+        text = html.unescape(text)
+    return text
+
+
+def _joined(read: str) -> Iterator[str]:
+    """Pieces that stand together with signs between them: neighbours, and all of a short whole."""
+    for chunk in read.split():
+        pieces = _PARTS.findall(chunk)
+        if len(pieces) < 2:
+            continue
+        for size in range(2, min(_MAX_WINDOW, len(pieces)) + 1):
+            yield from map("".join, zip(*(pieces[start:] for start in range(size)), strict=False))
+        if len(chunk) <= 2 * _MAX_JOINED:
+            yield "".join(pieces)
+
+
+def _windows(parts: list[str]) -> Iterator[str]:
+    """Pieces with blanks between them: up to four of one or two letters, or a consonant and its rest."""
+    for is_short, run in groupby(parts, key=lambda part: len(part) <= 2):
+        pieces = list(run) if is_short else []
+        for size in range(2, min(_MAX_WINDOW, len(pieces)) + 1):
+            yield from map("".join, zip(*(pieces[start:] for start in range(size)), strict=False))
+    for left, right in pairwise(parts):
+        single = left if len(left) == 1 else right
+        if len(single) == 1 and single not in _VOWELS:
+            yield left + right
+
+
+def _spelled(parts: Iterable[str]) -> Iterator[str]:
+    for is_single, run in groupby(parts, key=lambda part: len(part) == 1):
+        letters = "".join(run) if is_single else ""
+        if len(letters) >= 3:
+            yield letters

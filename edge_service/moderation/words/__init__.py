@@ -1,0 +1,1 @@
+"""Word lists of the hard refusal. Program text, not policy: no configuration changes them."""

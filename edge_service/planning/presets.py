@@ -1,0 +1,151 @@
+"""What a request may choose by name: presets, aspect ratios, qualities and styles, from `policies/presets.yaml`."""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+
+from edge_service.domain.partial_job import WorkerJob, WorkerType, partial_job, problems_of, values_that_fit
+from edge_service.policy import Strict, policy, refused
+from shared.errors import InvalidRequest, Violation
+from shared.pb.atelier.edge.v1 import edge_pb2
+
+T = TypeVar("T")
+PROMPT = "{prompt}"
+SIZE = re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}")
+# How far a size may be from the ratio it is called by: models are trained on a few sizes, and none is exactly 16:9.
+RATIO_TOLERANCE = 0.05
+
+# As the contract of SubmitJobRequest takes them.
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=64)]
+Ratio = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*:[1-9][0-9]*$", max_length=16)]
+Description = Annotated[str, StringConstraints(min_length=1, max_length=300, strip_whitespace=True)]
+
+
+class Size(NamedTuple):
+    """A size in pixels."""
+
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, text: str) -> "Size":
+        """The size that "1344x768" stands for."""
+        width, _, height = text.partition("x")
+        return cls(int(width), int(height))
+
+
+class Preset(Strict):
+    """Values for a purpose, as a partial job in the specification's JSON."""
+
+    worker_type: WorkerType
+    description: Description
+    values: Annotated[dict[str, Any], Field(min_length=1), AfterValidator(values_that_fit)]
+
+    @cached_property
+    def filling(self) -> WorkerJob:
+        """The values as a partial job message; leave it as it is."""
+        return partial_job(self.worker_type, self.values)
+
+
+class Words(Strict):
+    """Words that are added to what a request says."""
+
+    description: Description
+    prompt: str = Field(PROMPT, max_length=1000)
+    """What the prompt becomes; {prompt} stands for what it was."""
+    negative_prompt: str = Field("", max_length=1000)
+    """What the negative prompt gets besides."""
+
+    @field_validator("prompt")
+    @classmethod
+    def _keeps_the_prompt(cls, template: str) -> str:
+        if template.count(PROMPT) != 1 or set("{}") & set(template.replace(PROMPT, "")):
+            raise ValueError(f"must have {PROMPT} once and no other braces, got {template!r}")
+        return template
+
+    @model_validator(mode="after")
+    def _has_an_effect(self) -> "Words":
+        if self.prompt == PROMPT and not self.negative_prompt:
+            raise ValueError("adds no words: give prompt or negative_prompt")
+        return self
+
+
+class AspectRatios(Strict):
+    """Sizes by worker type and ratio, such as {"16:9": "1344x768"}."""
+
+    sdxl: dict[Ratio, str]
+    wan: dict[Ratio, str]
+
+    @field_validator("sdxl", "wan")
+    @classmethod
+    def _sizes_fit(cls, sizes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        found = ((ratio, _size_problem(str(info.field_name), ratio, size)) for ratio, size in sizes.items())
+        if problems := [((ratio,), problem) for ratio, problem in found if problem]:
+            raise refused(problems)
+        return sizes
+
+    def of(self, worker_type: str) -> dict[str, Size]:
+        """The sizes of one worker type; none for one whose jobs have no size."""
+        texts = {"sdxl": self.sdxl, "wan": self.wan}.get(worker_type, {})
+        return {ratio: Size.of(text) for ratio, text in texts.items()}
+
+
+class Choices(Strict):
+    """The whole table."""
+
+    version: int
+    presets: dict[Name, Preset]
+    aspect_ratios: AspectRatios
+    qualities: dict[Name, Words]
+    styles: dict[Name, Words]
+
+
+def size_values(worker_type: str, size: Size) -> dict[str, Any]:
+    """A size as a partial job."""
+    if worker_type == "sdxl":
+        return {"config": {"resolution": f"{size.width}x{size.height}"}}
+    return {"config": {"width": size.width, "height": size.height}}
+
+
+def _size_problem(worker_type: str, ratio: str, text: str) -> str | None:
+    if not SIZE.fullmatch(text):
+        return f"must be width x height in pixels, such as 1024x1024, got {text!r}"
+    size = Size.of(text)
+    for steps, problem in problems_of(worker_type, size_values(worker_type, size)):
+        return f"{steps[-1]}: {problem}"
+    across, down = map(int, ratio.split(":"))
+    if abs(size.width * down / (size.height * across) - 1) > RATIO_TOLERANCE:
+        return f"must be within {RATIO_TOLERANCE:.0%} of {ratio}, got {text}"
+    return None
+
+
+class Chosen(NamedTuple):
+    """What a request chooses by name; empty for nothing."""
+
+    preset: str = ""
+    aspect_ratio: str = ""
+    quality: str = ""
+    style: str = ""
+
+    @classmethod
+    def by(cls, request: edge_pb2.SubmitJobRequest) -> "Chosen":
+        """What a request chooses."""
+        return cls(request.preset, request.aspect_ratio, request.quality, request.style)
+
+
+NOTHING = Chosen()
+
+
+def picked(field: str, known: Mapping[str, T], name: str) -> T:
+    """What a name stands for. Raises InvalidRequest with the names there are."""
+    if name not in known:
+        raise InvalidRequest(Violation(field, f"must be one of {', '.join(sorted(known))}, got '{name}'"))
+    return known[name]
+
+
+def choices() -> Choices:
+    """The table that is in force."""
+    return policy("presets", Choices)

@@ -1,0 +1,95 @@
+"""Token budgets: how much of a text is read by the model it is for, counted with the model's own tokenizers.
+
+A worker counts, because it has them; it does so beside its jobs. Nothing is cut here: a prompt that is too long runs as
+it is, and the job says what of it is not read.
+"""
+
+import contextlib
+import random
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from edge_service.domain.decisions import decision
+from edge_service.fleet import Fleet, Worker
+from edge_service.fleet.circuit_breaker import State
+from shared.errors import AtelierError, NoWorker
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.pb.atelier.worker.v1 import worker_pb2
+
+Counts = Sequence[worker_pb2.TokenCount]
+# Texts -> what each tokenizer of one model makes of them. Raises AtelierError if no worker answers.
+Count = Callable[[Sequence[str]], Awaitable[Counts]]
+
+TRIES, SECONDS_A_TRY = 2, 1.0
+NOT_COUNTED = "tokens were not counted: no worker answered"
+
+
+def counter(fleet: Fleet, worker_type: str, model: str = "") -> Count:
+    """Counts for one kind of worker; for the model it has loaded, unless `model` names one. Takes 2 s at most."""
+
+    async def count(texts: Sequence[str]) -> Counts:
+        for worker, name in _reached(fleet, worker_type, model)[:TRIES]:
+            with contextlib.suppress(AtelierError):
+                return await worker.count_tokens(name, texts, SECONDS_A_TRY)
+        raise NoWorker(NOT_COUNTED)
+
+    return count
+
+
+def _reached(fleet: Fleet, worker_type: str, model: str) -> list[tuple[Worker, str]]:
+    """The connected workers that have loaded the model, each with its name; those that are trusted first."""
+    of_type = [worker for worker in fleet.connected() if worker.worker_type == worker_type and not worker.leaving]
+    random.shuffle(of_type)
+    of_type.sort(key=lambda worker: worker.breaker.state is not State.TRUSTED)
+    loaded = [(worker, list(worker.status.loaded_models) if worker.status else []) for worker in of_type]
+    return [(worker, model or names[0]) for worker, names in loaded if (model in names if model else names)]
+
+
+async def budget(job: sdxl_pb2.SdxlJob | wan_pb2.WanJob, count: Count) -> list[edge_pb2.Decision]:
+    """What of the job's prompts the model will not read: a decision for each prompt that is too long."""
+    texts = _prompts(job)
+    try:
+        counts = await count(list(texts.values())) if texts else ()
+    except AtelierError:
+        return [edge_pb2.Decision(field="prompt", why=NOT_COUNTED)]
+    found = (_lost(field, text, _shortest(counts, place)) for place, (field, text) in enumerate(texts.items()))
+    return [lost for lost in found if lost]
+
+
+def _prompts(job: sdxl_pb2.SdxlJob | wan_pb2.WanJob) -> dict[str, str]:
+    """The texts that the model reads once, by field. Compel reads them in as many pieces as it takes."""
+    if isinstance(job, wan_pb2.WanJob):
+        texts = {"prompt": job.prompt, "sampling.negative_prompt": job.sampling.negative_prompt}
+    elif job.compel_enabled:
+        texts = {}
+    else:
+        texts = {"prompt": job.prompt, "config.negative_prompt": job.config.negative_prompt}
+    return {field: text for field, text in texts.items() if text}
+
+
+Measured = tuple[str, int, int, int]
+"""What the tokenizer with the shortest sight makes of a text: its name, tokens, limit, characters read."""
+
+
+def _shortest(counts: Counts, place: int) -> Measured | None:
+    over = [
+        (count.tokenizer, count.tokens[place], count.limit, count.read_characters[place])
+        for count in counts
+        if count.tokens[place] > count.limit and count.read_characters
+    ]
+    return min(over, key=lambda measured: measured[-1], default=None)
+
+
+def _lost(field: str, text: str, measured: Measured | None) -> edge_pb2.Decision | None:
+    if measured is None:
+        return None
+    tokenizer, tokens, limit, read = measured
+    ends = [word.end() for word in re.finditer(r"\S+", text)]
+    lost = sum(end > read for end in ends)
+    why = (
+        f"the model reads {limit} tokens of {tokenizer}: from character {read + 1} of {len(text)} on nothing is read,"
+        f" the last {lost} of {len(ends)} words"
+    )
+    return decision(field, f"{tokens} tokens", f"{limit} tokens", why, notable=True)

@@ -1,0 +1,1 @@
+"""The durable part: jobs in PostgreSQL, leases, the dispatcher, retries, events and webhooks."""

@@ -1,0 +1,215 @@
+"""One leased job on one worker: relay its stream, and record its end exactly once."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+import grpc
+
+from edge_service.domain.job_types import job_types
+from edge_service.fleet import Worker
+from edge_service.queue.estimates.cost_model import CostModel
+from edge_service.queue.leases import Leases, Unwritten
+from edge_service.queue.rows import AssetRow, Callback, Lease, WorkerSlot
+from shared import errors
+from shared.assets import KEY, AssetStore, attempt_folder
+from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+from shared.validation_schemas import enum_word
+
+log = logging.getLogger(__name__)
+
+# How many attempts of a job may end for a reason before the job fails for it. A dying edge says less about the job than
+# a dying worker.
+MAX_ATTEMPTS: dict[type[errors.AtelierError], int] = {
+    errors.WorkerLost: 3, errors.StorageUnavailable: 5, errors.EdgeLost: 10,
+}  # fmt: skip
+RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
+DATABASE_TIMEOUT_SECONDS = 60.0
+# The attempt ended for no fault of the job and leaves no trace: the worker never began, or gave it back, or no database
+# took the result.
+REFUSED = (errors.NoFreeSlot, errors.Draining, errors.DatabaseUnavailable)
+# What says something about the worker, not about the job.
+WORKER_FAULTS = (errors.WorkerLost, errors.StorageUnavailable, errors.EngineFailed)
+T = TypeVar("T")
+
+
+class Running(NamedTuple):
+    """One call to a worker. `began` is a monotonic time."""
+
+    lease: Lease
+    call: Any
+    began: float
+
+
+class Execution:
+    """Executes leases. Shared by the dispatcher, which logs the events, and by Chat, which hands them to its caller."""
+
+    def __init__(self, leases: Leases, assets: AssetStore, costs: CostModel) -> None:
+        self._leases, self._assets, self._costs = leases, assets, costs
+        # By attempt, not by job: a new attempt may begin while the one before it still ends.
+        self._running: dict[tuple[str, int], Running] = {}
+
+    async def events(self, lease: Lease, worker: Worker) -> AsyncGenerator[Any, None]:
+        """Yields the worker's GenerateResponses, the callback last; give that to `complete`.
+
+        Raises AtelierError if the worker fails or the lease is lost. Closing the iterator stops the worker."""
+        with worker.occupied():
+            seconds_left = (lease.deadline - datetime.now(UTC)).total_seconds()
+            call = worker.generate(_request(lease), timeout=max(seconds_left, 0.001))
+            self._running[lease.job_id, lease.attempt] = Running(lease, call, time.monotonic())
+            try:
+                async for event in call:
+                    yield event
+            except grpc.aio.AioRpcError as error:
+                failure = errors.from_rpc_error(error)
+                if type(failure) is errors.WorkerLost:  # in place of what gRPC says of its sockets
+                    failure = errors.WorkerLost("the connection to the worker broke while it had the job")
+                if isinstance(
+                    failure, errors.Unauthenticated
+                ):  # it has another token now; that is not its caller's fault
+                    worker.failed(errors.WorkerLost("the worker does not know this edge"), lease.owner)
+                    failure = errors.Draining("the worker does not know this edge")
+                if isinstance(failure, errors.Cancelled):
+                    failure = errors.WorkerLost("the worker gave up the job, and nobody had asked it to")
+                if isinstance(failure, WORKER_FAULTS):
+                    worker.failed(failure, lease.owner)
+                raise failure from None
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise  # not the call was cancelled, but whoever reads it
+                raise errors.Cancelled("the job was stopped") from None
+            finally:
+                call.cancel()
+                del self._running[lease.job_id, lease.attempt]
+
+    def stop(self, lease: Lease) -> None:
+        """Ends the call of a running job: `events` raises Cancelled."""
+        if running := self._running.get((lease.job_id, lease.attempt)):
+            running.call.cancel()
+
+    async def renew(self) -> None:
+        """Extends the leases of all running jobs, and stops those whose lease is lost: cancelled, or taken over."""
+        if running := list(self._running.values()):
+            held = await self._leases.renew([one.lease for one in running])
+            for one in running:
+                if (one.lease.job_id, one.lease.attempt) not in held:
+                    one.call.cancel()
+
+    async def complete(self, lease: Lease, worker: Worker, callback: Callback, rest: Unwritten) -> None:
+        """Stores the result, whatever the database is doing now. Raises Cancelled if the lease is lost."""
+        rows = _asset_rows(lease, callback)
+        _fill(lease, callback)
+        worker.succeeded()
+        seconds = time.monotonic() - self._running[lease.job_id, lease.attempt].began
+        if not await retry_until_database_is_back(lambda: self._leases.complete(lease, callback, rows, rest)):
+            # Cancelled, or given to another worker: nobody will ever ask for these files.
+            await self._assets.delete(*(row.key for row in rows))
+            raise errors.Cancelled("the job ended before its result came")
+        if worker.description:
+            self._costs.learn(lease, worker.description.worker_id, seconds)
+
+    async def settle(self, lease: Lease, error: errors.AtelierError) -> None:
+        """Ends or requeues a job whose attempt failed with `error`; does nothing if the lease is lost."""
+        record = errors.to_job_error(error)
+        log.info("attempt failed", extra={"job_id": lease.job_id, "reason": errors.reason_word(error)})
+        if lease.interactive:
+            await self._leases.fail(lease, _terminal_state(error), record)
+        elif isinstance(error, REFUSED):
+            await self._leases.requeue(lease, record, RETRY_SECONDS, counts=False)
+        elif (failures := await self._failures(lease, error)) is not None:
+            # A dead edge says nothing of the job: it has waited for its lease to run out, which is enough.
+            delay = 0.0 if isinstance(error, errors.EdgeLost) else _back_off(failures)
+            await self._leases.requeue(lease, record, delay, counts=True)
+        else:
+            await self._leases.fail(lease, _terminal_state(error), record)
+
+    async def give_back(self, lease: Lease) -> None:
+        """Gives a job back to the queue because this replica stops: another one goes on with it at once."""
+        error = errors.Draining("the edge stopped")
+        if lease.interactive:
+            await self.settle(lease, error)
+        else:
+            await self._leases.requeue(lease, errors.to_job_error(error), 0.0, counts=False)
+
+    async def _failures(self, lease: Lease, error: errors.AtelierError) -> int | None:
+        """How often this happened to the job before; None if it may not happen again."""
+        most = MAX_ATTEMPTS.get(type(error), 0)
+        failures = await self._leases.failures(lease, errors.to_job_error(error).reason) if most else 0
+        return failures if failures + 1 < most else None
+
+
+def _back_off(failures: int) -> float:
+    """Seconds until the next attempt: 1, 2, 4 ... 30, spread so that jobs that failed together do not come together."""
+    return min(RETRY_SECONDS * 2.0**failures, MAX_RETRY_SECONDS) * random.uniform(0.75, 1.25)
+
+
+def seat(worker: Worker) -> WorkerSlot | None:
+    """A worker as the tables know it; None if it has just been lost."""
+    if worker.description is None or worker.status is None:
+        return None
+    return WorkerSlot(worker.worker_type, worker.address, worker.description.worker_id, worker.status.slots)
+
+
+async def retry_until_database_is_back(write: Callable[[], Awaitable[T]]) -> T:
+    """Repeats a write while the database is away: a restart of it must not cost a finished result."""
+    patience = time.monotonic() + DATABASE_TIMEOUT_SECONDS
+    while True:
+        try:
+            return await write()
+        except errors.DatabaseUnavailable:
+            if time.monotonic() > patience:
+                raise
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def _terminal_state(error: errors.AtelierError) -> str:
+    if isinstance(error, errors.DeadlineExceeded):
+        return "expired"
+    return "cancelled" if isinstance(error, errors.Cancelled) else "failed"
+
+
+def _request(lease: Lease) -> Any:
+    if isinstance(lease.job, sdxl_pb2.SdxlJob):
+        return sdxl_pb2.GenerateRequest(job=lease.job, attempt=lease.attempt)
+    if isinstance(lease.job, wan_pb2.WanJob):
+        return wan_pb2.GenerateRequest(job=lease.job, attempt=lease.attempt)
+    return chat_pb2.GenerateRequest(job_id=lease.job_id, user_id=lease.owner, request=lease.job, attempt=lease.attempt)
+
+
+def _asset_rows(lease: Lease, callback: Callback) -> list[AssetRow]:
+    """The stored files of a callback. The owner is the job's, never the payload's: a key of anyone else is refused."""
+    if callback.job_id != lease.job_id or callback.status != job_pb2.JOB_STATUS_COMPLETED:
+        raise errors.EngineFailed("the worker's result is not that of this job")
+    if isinstance(callback, chat_pb2.ChatCallback):
+        return []
+    prefix = attempt_folder(lease.owner, lease.job_id, lease.attempt)
+    if any(not (asset.key.startswith(prefix) and KEY.fullmatch(asset.key)) for asset in callback.assets):
+        raise errors.EngineFailed("the worker's result belongs to another job")
+    return [_asset_row(asset) for asset in callback.assets]
+
+
+def _asset_row(asset: sdxl_pb2.SdxlAsset | wan_pb2.WanAsset) -> AssetRow:
+    kind = enum_word("AssetType", job_pb2.AssetType.Name(asset.type))
+    found = asset.metadata
+    return AssetRow(asset.key, kind, found.mime_type, found.bytes, found.sha256)
+
+
+def _fill(lease: Lease, callback: Callback) -> None:
+    """Sets what only the edge knows: who improved the prompt. A chat job is a conversation, with nothing to improve."""
+    if isinstance(callback, chat_pb2.ChatCallback):
+        callback.metadata.enhancement_type = chat_pb2.CHAT_ENHANCEMENT_TYPE_NONE
+        return
+    assert not isinstance(lease.job, chat_pb2.ChatRequest)
+    source = lease.job.enhancement_source
+    callback.metadata.enhancement_source = source or job_pb2.ENHANCEMENT_SOURCE_NONE
+    if isinstance(callback, wan_pb2.WanCallback):
+        # Unspecified means that nobody was asked, because the request said so.
+        found = job_types().get(lease.type_name)
+        callback.metadata.auto_enhancement = bool(source and found and found.enhanced)

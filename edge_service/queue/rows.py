@@ -1,0 +1,158 @@
+"""Rows of the job tables as the messages clients see. No SQL and no decisions here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from edge_service.domain.job_types import JOB_CLASSES, WorkerJob
+from shared.pb.atelier.chat.v1 import chat_pb2
+from shared.pb.atelier.edge.v1 import edge_pb2
+from shared.pb.atelier.job.v1 import job_pb2
+from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from shared.pb.atelier.wan.v1 import wan_pb2
+
+Row = Mapping[str, Any]
+Callback = sdxl_pb2.SdxlCallback | wan_pb2.WanCallback | chat_pb2.ChatCallback
+CALLBACK_CLASSES: dict[str, type[Callback]] = {
+    "sdxl": sdxl_pb2.SdxlCallback,
+    "wan": wan_pb2.WanCallback,
+    "chat": chat_pb2.ChatCallback,
+}
+TERMINAL = ("completed", "failed", "cancelled", "expired")
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to execute one job. `attempt` fences it: a write under an older attempt is refused."""
+
+    job_id: str
+    owner: str
+    type_name: str
+    worker_type: str
+    attempt: int
+    job: WorkerJob
+    deadline: datetime
+    interactive: bool
+    kind: str
+    cost: float
+    """Estimated worker-seconds, as charged to its owner's share."""
+    last_sequence: int
+
+
+@dataclass(frozen=True)
+class WorkerSlot:
+    """Where a job can go: a worker as the tables know it."""
+
+    worker_type: str
+    address: str
+    worker_id: str
+    slots: int
+
+
+@dataclass(frozen=True)
+class AssetRow:
+    """One asset as the store keeps it."""
+
+    key: str
+    type: str
+    mime_type: str
+    bytes: int
+    sha256: str
+
+
+def lease_of(row: Row) -> Lease:
+    """A row that was just leased."""
+    return Lease(
+        row["id"], row["owner"], row["type"], row["worker_type"], row["attempt"],
+        JOB_CLASSES[row["worker_type"]].FromString(row["plan"]), row["deadline"], row["interactive"], row["kind"],
+        row["cost"], row["last_sequence"],
+    )  # fmt: skip
+
+
+def job_message(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
+    """A job as clients see it. Asset URLs are not in it: they are signed on read."""
+    record = edge_pb2.Job.FromString(row["decisions"])
+    record.MergeFrom(
+        edge_pb2.Job(
+            id=row["id"],
+            type=row["type"],
+            user_id=row["owner"],
+            status=status_value(row["status"]),
+            priority=row["priority"],
+            charge=row["credits"] if row["status"] == "completed" else 0,
+            retry_of=row["retry_of"],
+            attempts=[_attempt(found) for found in attempts],
+            created=timestamp(row["created"]),
+            started=timestamp(row["started"]),
+            ended=timestamp(row["ended"]),
+            deadline=timestamp(row["deadline"]),
+            last_sequence=row["last_sequence"],
+            error=_error(row["error"]),
+        )
+    )
+    record.decisions.extend(_routing(attempts, row["needs"]))
+    getattr(record, row["worker_type"]).ParseFromString(row["plan"])
+    if row["callback"] is not None:
+        getattr(record, f"{row['worker_type']}_callback").ParseFromString(row["callback"])
+    return record
+
+
+def _routing(attempts: Sequence[Row], needs: Sequence[str]) -> Iterator[edge_pb2.Decision]:
+    """Which worker each attempt went to, as decisions: it is chosen when the job is leased, not when it is planned."""
+    before = ""
+    for attempt in attempts:
+        offers = f" that offers {', '.join(needs)}" if needs else ""
+        decision = edge_pb2.Decision(field="worker_id", to=attempt["worker_id"])
+        setattr(decision, "from", before)
+        decision.why = f"attempt {attempt['number']}: the best worker with a free slot{offers}"
+        before = attempt["worker_id"]
+        yield decision
+
+
+def event(row: Row) -> edge_pb2.JobEvent:
+    """One event of a job's log."""
+    record = edge_pb2.JobEvent.FromString(row["event"])
+    record.sequence = row["sequence"]
+    record.time.FromDatetime(row["time"])
+    return record
+
+
+def asset_message(row: Row) -> edge_pb2.Asset:
+    """An asset without its URL."""
+    kind = cast(job_pb2.AssetType, job_pb2.AssetType.Value(f"ASSET_TYPE_{row['type'].upper()}"))
+    return edge_pb2.Asset(
+        key=row["key"], job_id=row["job_id"], type=kind, mime_type=row["mime_type"], bytes=row["bytes"],
+        sha256=row["sha256"], created=timestamp(row["created"]),
+    )  # fmt: skip
+
+
+def status_value(word: str) -> "job_pb2.JobStatus":
+    """The enum value of a state's word."""
+    return cast(job_pb2.JobStatus, job_pb2.JobStatus.Value(f"JOB_STATUS_{word.upper()}"))
+
+
+def status_word(value: "job_pb2.JobStatus") -> str:
+    """The word of a state's enum value."""
+    return job_pb2.JobStatus.Name(value).removeprefix("JOB_STATUS_").lower()
+
+
+def timestamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def _attempt(row: Row) -> edge_pb2.Attempt:
+    return edge_pb2.Attempt(
+        number=row["number"], worker_id=row["worker_id"], started=timestamp(row["started"]),
+        ended=timestamp(row["ended"]), error=_error(row["error"]),
+    )  # fmt: skip
+
+
+def _error(data: bytes | None) -> job_pb2.JobError | None:
+    return None if data is None else job_pb2.JobError.FromString(data)

@@ -1,0 +1,1 @@
+"""Tables (migrations/) and functions (functions/) of the database."""

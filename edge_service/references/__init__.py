@@ -1,0 +1,1 @@
+"""Reference images: fetched, decoded in a sandbox, stored as uploads."""

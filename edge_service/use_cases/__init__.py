@@ -1,0 +1,1 @@
+"""What a caller can do, one file each. Knows neither gRPC nor HTTP."""

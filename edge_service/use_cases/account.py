@@ -1,0 +1,48 @@
+"""The caller's own account: what the tier permits, and each limit with its size and its use."""
+
+from datetime import datetime
+
+from edge_service.accounts.quotas import Usage
+from edge_service.accounts.tiers import Tier
+from edge_service.auth import Principal
+from edge_service.auth.api_keys.store import MAX_KEYS
+from edge_service.domain.job_types import job_types
+from edge_service.planning.permissions import account_mode
+from edge_service.queue.rows import timestamp
+from shared.pb.atelier.edge.v1 import edge_pb2
+
+# What a token must cover for a permission of the tier to be of use; for all others it is "jobs.write".
+SCOPES_OF = {"chat": {"chat"}, "fleet": {"fleet.read", "fleet.write"}, "keys": {"keys"}}
+
+
+def account(principal: Principal, tier: Tier, usage: Usage) -> edge_pb2.GetAccountResponse:
+    """The account as its owner sees it."""
+    return edge_pb2.GetAccountResponse(
+        user_id=principal.user_id,
+        tier=principal.tier,
+        permissions=[one for one in tier.granted(job_types()) if principal.scopes & SCOPES_OF.get(one, {"jobs.write"})],
+        content_mode=account_mode(tier, principal.content_mode),
+        quotas=quotas(tier, usage),
+        least_priority=tier.request_priority.least,
+        most_priority=tier.request_priority.most,
+    )
+
+
+def quotas(tier: Tier, usage: Usage) -> list[edge_pb2.Quota]:
+    """Every limit of a tier that has a size for each user."""
+    sizes = tier.quotas
+    return [
+        _quota("requests_per_minute", sizes.requests_per_minute, usage.requests, usage.minute_ends),
+        _quota("queued", tier.max_queued, usage.queued),
+        _quota("queued_of_one_type", tier.max_queued_by_type, usage.queued_of_one_type),
+        _quota("running", sizes.max_running, usage.running),
+        _quota("turns", tier.max_turns, usage.turns),
+        _quota("jobs_per_day", sizes.jobs_per_day, usage.jobs, usage.day_ends),
+        _quota("credits", sizes.credits_per_period, usage.credits, usage.period_ends),
+        _quota("storage_bytes", sizes.storage_bytes, usage.bytes),
+        _quota("api_keys", MAX_KEYS, usage.keys),
+    ]
+
+
+def _quota(name: str, size: int, used: int, resets: datetime | None = None) -> edge_pb2.Quota:
+    return edge_pb2.Quota(name=name, size=size, used=used, resets=timestamp(resets))

@@ -1,0 +1,109 @@
+"""Making, listing and revoking API keys on behalf of a caller: what they may, and what a key they make may."""
+
+import time
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from edge_service.auth.api_keys import key_format as key_secrets
+from edge_service.auth.api_keys.store import ApiKey, ApiKeyStore
+from edge_service.auth.rpc_scopes import KEYS, ORDINARY, SCOPES, PermissionsOf, effective
+from edge_service.domain.principal import Principal
+from shared.errors import InvalidRequest, PermissionDenied, Violation
+from shared.pb.atelier.edge.v1 import edge_pb2
+
+LIFETIME_SECONDS = 90 * 86400.0
+
+
+class KeyOrders:
+    """What AccountService does with keys."""
+
+    def __init__(self, keys: ApiKeyStore, permissions_of: PermissionsOf, tiers: Callable[[], Collection[str]]) -> None:
+        self._keys, self._permissions_of, self._tiers = keys, permissions_of, tiers
+        self._house = b""
+
+    def start(self, house: bytes) -> None:
+        """`house` is the secret that all replicas mint keys under."""
+        self._house = house
+
+    async def create(self, request: edge_pb2.CreateKeyRequest, maker: Principal) -> tuple[ApiKey, str]:
+        """A new key and its secret, which is known to nobody afterwards. Raises PermissionDenied, InvalidRequest."""
+        if not request.name.isprintable():
+            raise InvalidRequest(Violation("name", "must be printable characters"))
+        owner, tier = request.user_id or maker.user_id, request.tier or maker.tier
+        self._check_people(owner, tier, maker)
+        scopes = self._scopes(request.scopes, tier, maker)
+        minted = key_secrets.mint(self._house)
+        key = ApiKey(
+            minted.id, key_secrets.digest(minted.secret), request.name, owner, tier, scopes,
+            _expires(request, maker), maker.content_mode, maker.key_id or None,
+        )  # fmt: skip
+        return await self._keys.add(key), minted.secret
+
+    async def of(self, user_id: str, caller: Principal) -> list[ApiKey]:
+        """A user's keys, the caller's by default. Raises PermissionDenied for those of others."""
+        if user_id and user_id != caller.user_id:
+            self._check_administers(caller, "user_id")
+        return await self._keys.of(user_id or caller.user_id)
+
+    async def revoke(self, key_id: str, caller: Principal) -> ApiKey:
+        """Raises KeyNotFound, also for somebody else's key unless the caller administers them."""
+        return await self._keys.revoke(key_id, None if self._administers(caller) else caller.user_id)
+
+    def _check_people(self, owner: str, tier: str, maker: Principal) -> None:
+        if owner != maker.user_id:
+            self._check_administers(maker, "user_id")
+        if tier == maker.tier:
+            return
+        self._check_administers(maker, "tier")
+        if tier not in self._tiers():
+            known = ", ".join(sorted(self._tiers()))
+            raise InvalidRequest(Violation("tier", f"must be one of {known}, got {tier!r}"))
+        if more := set(self._permissions_of(tier)) - set(self._permissions_of(maker.tier)):
+            raise PermissionDenied(f"tier: {tier} may do what your tier may not: {', '.join(sorted(more))}")
+
+    def _scopes(self, named: Collection[str], tier: str, maker: Principal) -> frozenset[str]:
+        if unknown := sorted(set(named) - SCOPES):
+            known = ", ".join(sorted(SCOPES))
+            raise InvalidRequest(Violation("scopes", f"must be of {known}, got {', '.join(unknown)}"))
+        mine = effective(maker.scopes, self._permissions_of(maker.tier))
+        wanted = frozenset(named) or ORDINARY & mine
+        if more := sorted(wanted - mine):
+            raise PermissionDenied(
+                f"scopes: a key may not do more than who makes it, and yours lacks {', '.join(more)}"
+            )
+        if more := sorted(wanted - effective(wanted, self._permissions_of(tier))):
+            raise PermissionDenied(f"scopes: the tier {tier} has no permission for {', '.join(more)}")
+        if not wanted:
+            raise PermissionDenied("scopes: what makes this key has no ordinary scope to give it; name some")
+        return wanted
+
+    def _administers(self, caller: Principal) -> bool:
+        return KEYS in effective(caller.scopes, self._permissions_of(caller.tier))
+
+    def _check_administers(self, caller: Principal, field: str) -> None:
+        if not self._administers(caller):
+            raise PermissionDenied(f"{field}: naming another than your own needs the scope {KEYS}, which you lack")
+
+
+def _expires(request: edge_pb2.CreateKeyRequest, maker: Principal) -> datetime:
+    """When it ends. A key made with a key ends no later than that one."""
+    now = time.time()
+    seconds = request.lifetime.ToNanoseconds() / 1e9 if request.HasField("lifetime") else LIFETIME_SECONDS
+    left = maker.expires - now if maker.expires else seconds
+    if request.HasField("lifetime") and seconds > left:
+        bound = f"must be at most the {left:.0f}s that the key which makes it has left, got {seconds:.0f}s"
+        raise InvalidRequest(Violation("lifetime", bound))
+    return datetime.fromtimestamp(now + min(seconds, left), UTC)
+
+
+def message(key: ApiKey) -> edge_pb2.ApiKey:
+    """The key as its owner sees it."""
+    found = edge_pb2.ApiKey(
+        id=key.id, name=key.name, user_id=key.owner, tier=key.tier, scopes=sorted(key.scopes), created=key.created,
+        expires=key.expires,
+    )  # fmt: skip
+    if key.revoked is not None:
+        found.revoked.FromDatetime(key.revoked)
+    if key.last_used is not None:
+        found.last_used.FromDatetime(key.last_used)
+    return found

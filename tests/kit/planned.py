@@ -1,0 +1,39 @@
+"""Plans as the edge makes them where no worker is connected: nothing is waited for, so no event loop is needed."""
+
+from functools import cache
+
+from edge_service.accounts.audit import Audit
+from edge_service.adapters.database import Database
+from edge_service.adapters.http_client import GuardedHttpClient
+from edge_service.adapters.url_guard import INTERNET, UrlGuard
+from edge_service.auth import Principal
+from edge_service.fleet import Fleet
+from edge_service.planning.planner import Plan, Planner
+from edge_service.references.resolve import References
+from edge_service.references.uploads import Uploads
+from shared.assets import AssetStore
+from shared.pb.atelier.edge.v1 import edge_pb2
+
+
+def intake(addresses: UrlGuard = INTERNET, fleet: Fleet | None = None) -> Planner:
+    """An intake whose database is never opened."""
+    database = Database()
+    uploads = Uploads(database, AssetStore("memory:///user-library"))
+    references = References(uploads, _outgoing(), addresses)
+    return Planner(fleet or Fleet([]), addresses, references, Audit(database))
+
+
+@cache
+def _outgoing() -> GuardedHttpClient:
+    return GuardedHttpClient(INTERNET)  # reads the certificates of all authorities: once is enough
+
+
+def planned(request: edge_pb2.SubmitJobRequest, tier: str = "admin", addresses: UrlGuard = INTERNET) -> Plan:
+    """The plan of a submitted job of somebody of this tier."""
+    planning = intake(addresses).job(request, Principal("ann", tier))
+    try:
+        planning.send(None)
+    except StopIteration as done:
+        plan: Plan = done.value
+        return plan
+    raise AssertionError("planning waits for something")

@@ -1,7 +1,7 @@
 """Leases: the right to execute a job, fenced by the number of the attempt.
 
 A worker's result is written only under the attempt it belongs to and while that attempt runs: a late answer of a worker
-that was given up changes nothing and is told so. The rules are functions of the database, migrations/0002 and 0004.
+that was given up changes nothing and is told so. The rules are functions of the database, schema/functions.
 """
 
 from collections.abc import Sequence

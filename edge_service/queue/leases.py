@@ -36,14 +36,16 @@ class Leases:
     async def lease(self, worker: WorkerSlot, offers: Sequence[str], count: int, ageing_seconds: float) -> list[Lease]:
         """Leases up to `count` queued jobs for a worker, fewer if other replicas have filled its slots."""
         return await self._leased(
-            f"SELECT * FROM lease_jobs(%s, %s, %s, %s, %s, %s, {LEASE}, %s)",
-            [worker.worker_type, worker.address, worker.worker_id, list(offers), count, worker.slots, ageing_seconds],
-        )
+            f"SELECT * FROM lease_jobs(%s, %s, %s, %s, %s, %s, {LEASE}, %s, %s)",
+            [worker.worker_type, worker.address, worker.worker_id, list(offers), count, worker.slots, ageing_seconds,
+             worker.routing],
+        )  # fmt: skip
 
     async def lease_one(self, job_id: str, worker: WorkerSlot) -> Lease | None:
         """Leases one interactive job; None if it is not queued any more, or the worker has no free slot."""
-        values = [job_id, worker.worker_type, worker.address, worker.worker_id, worker.slots]
-        return next(iter(await self._leased(f"SELECT * FROM lease_job(%s, %s, %s, %s, %s, {LEASE})", values)), None)
+        query = f"SELECT * FROM lease_job(%s, %s, %s, %s, %s, {LEASE}, %s)"
+        values = [job_id, worker.worker_type, worker.address, worker.worker_id, worker.slots, worker.routing]
+        return next(iter(await self._leased(query, values)), None)
 
     async def take_over(self) -> list[Lease]:
         """Takes over one running job whose lease has expired: its edge replica is gone. The caller settles it."""

@@ -50,6 +50,8 @@ class WorkerSlot:
     address: str
     worker_id: str
     slots: int
+    routing: str | None = None
+    """What was weighed when it was chosen; stored with the attempts that it gets."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +95,20 @@ def job_message(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
             error=_error(row["error"]),
         )
     )
-    record.decisions.extend(_routing(attempts, row["needs"]))
+    record.decisions.extend(_routing(attempts))
     getattr(record, row["worker_type"]).ParseFromString(row["plan"])
     if row["callback"] is not None:
         getattr(record, f"{row['worker_type']}_callback").ParseFromString(row["callback"])
     return record
 
 
-def _routing(attempts: Sequence[Row], needs: Sequence[str]) -> Iterator[edge_pb2.Decision]:
+def _routing(attempts: Sequence[Row]) -> Iterator[edge_pb2.Decision]:
     """Which worker each attempt went to, as decisions: it is chosen when the job is leased, not when it is planned."""
     before = ""
     for attempt in attempts:
-        offers = f" that offers {', '.join(needs)}" if needs else ""
         decision = edge_pb2.Decision(field="worker_id", to=attempt["worker_id"])
         setattr(decision, "from", before)
-        decision.why = f"attempt {attempt['number']}: the best worker with a free slot{offers}"
+        decision.why = f"attempt {attempt['number']}: {attempt['routing'] or 'what was weighed was not recorded'}"
         before = attempt["worker_id"]
         yield decision
 

@@ -139,15 +139,14 @@ async def test_an_attempt_that_failed_is_told_and_counted(jobs: Jobs):
 
 
 async def test_a_job_tells_which_worker_each_attempt_went_to_and_why(jobs: Jobs):
-    job_id = await jobs.submit(planned=plan(needs=["compel"]))
-    for worker in ("sdxl_worker_001", "sdxl_worker_002"):
-        [lease] = await jobs.lease(offers=["compel"], seat=replace(SEAT, worker_id=worker))
+    job_id = await jobs.submit()
+    for worker, routing in (("sdxl_worker_001", "free slots 2 of 4"), ("sdxl_worker_002", "free slots 1 of 4")):
+        [lease] = await jobs.lease(seat=replace(SEAT, worker_id=worker, routing=routing))
         assert await jobs.leases.requeue(lease, ERROR, 0, counts=True)
     told = [each for each in (await jobs.store.job("ann", job_id)).decisions if each.field == "worker_id"]
-    because = "the best worker with a free slot that offers compel"
     assert [(getattr(each, "from"), each.to, each.why) for each in told] == [
-        ("", "sdxl_worker_001", f"attempt 1: {because}"),
-        ("sdxl_worker_001", "sdxl_worker_002", f"attempt 2: {because}"),
+        ("", "sdxl_worker_001", "attempt 1: free slots 2 of 4"),
+        ("sdxl_worker_001", "sdxl_worker_002", "attempt 2: free slots 1 of 4"),
     ]
 
 

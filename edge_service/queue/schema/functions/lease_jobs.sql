@@ -1,10 +1,10 @@
 -- Leases up to `_count` queued jobs for a worker: of the lines of the highest level the one that was given the least, or
 -- of equals one that was not served since it came, and of it the oldest job that is due.
 -- All replicas together give a worker no more than it has slots; a lease that is not renewed does not count for long.
--- Owners who have as many jobs running as they may are passed over.
+-- Owners who have as many jobs running as they may are passed over. `_routing` says what was weighed for the worker.
 CREATE OR REPLACE FUNCTION lease_jobs(
     _worker_type text, _worker text, _worker_id text, _offers text[], _count integer, _slots integer, _lease interval,
-    _ageing double precision
+    _ageing double precision, _routing text DEFAULT NULL
 ) RETURNS SETOF jobs LANGUAGE plpgsql AS $$
 DECLARE
     line record;
@@ -69,7 +69,8 @@ BEGIN
         lifted_owners := lifted_owners || passed_owners;
         lifted_priorities := lifted_priorities || passed_priorities;
         lifted_vtimes := lifted_vtimes || array_fill(line.vtime, ARRAY[cardinality(passed_owners)]);
-        INSERT INTO attempts (job_id, number, worker_id) VALUES (taken.id, taken.attempt, _worker_id);
+        INSERT INTO attempts (job_id, number, worker_id, routing)
+            VALUES (taken.id, taken.attempt, _worker_id, _routing);
         UPDATE clocks SET vtime = greatest(vtime, line.vtime) WHERE worker_type = _worker_type;
         UPDATE shares SET vtime = vtime + taken.cost,
             served = CASE priority WHEN line.priority THEN clock_timestamp() ELSE served END

@@ -29,6 +29,7 @@ PUBLISHED = {
     "0004_quotas.sql": "7e6e24fc6a80adac5c7a5b62c66918b4b7c851598ee8b56edff945a16934bccc",
     "0005_uploads.sql": "4baa593805d25914ade3e1287589a88724eb2cf16b01b9ea2907d74da8c52dcb",
     "0006_audit.sql": "26a6b092d5c18b9df1528102f41b0e37fcb8100b00f22d451afd715e4354a1d5",
+    "0007_routing.sql": "606e3f83af9cb2f1edc8f138de5a11ea6b084474e6be3b66005a793da6bdeda1",
 }
 # What two databases of one schema have in common.
 SCHEMA = {
@@ -112,6 +113,8 @@ async def test_the_jobs_of_a_database_of_before_are_read_leased_and_completed(ol
     retried, cancelled, completed = await jobs.store.jobs("ann", [], None, 10)
     assert (cancelled.status, completed.status) == (job_pb2.JOB_STATUS_CANCELLED, job_pb2.JOB_STATUS_COMPLETED)
     assert [attempt.number for attempt in completed.attempts] == [1, 2]
+    routing = [decision.why for decision in completed.decisions if decision.field == "worker_id"]
+    assert routing == ["attempt 1: what was weighed was not recorded", "attempt 2: what was weighed was not recorded"]
     assert len(await jobs.store.assets("ann", None, 10)) == 1
     leases = await jobs.lease(2)
     assert {lease.owner for lease in leases} == {"ann", "carol"}

@@ -13,7 +13,7 @@ from edge_service.planning.planner import Planner
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from edge_service.queue.rows import status_word
-from edge_service.queue.store import Store
+from edge_service.queue.store import MAX_PAGE_BYTES, Store
 from edge_service.queue.watch.hub import WatchHub
 from edge_service.use_cases.links import Links
 from edge_service.use_cases.submit_job import afford, count, digest, submission_of
@@ -21,8 +21,6 @@ from shared import errors
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 PAGE_SIZE = 20
-# Enough for the longest page of ordinary jobs; well below the 4 MiB that a gRPC client takes.
-PAGE_BYTES, BATCH_SIZE = 2**20, 5
 
 
 class JobServicer(edge_pb2_grpc.JobServiceServicer):
@@ -74,18 +72,11 @@ class JobServicer(edge_pb2_grpc.JobServiceServicer):
         answer, before = edge_pb2.ListJobsResponse(), before_token(request.page_token)
         wanted = request.page_size if request.HasField("page_size") else PAGE_SIZE
         words = [status_word(status) for status in request.statuses]
-        # In small batches: a job may be large, and neither the page nor what is read for it may grow without end.
-        while len(answer.jobs) < wanted and answer.ByteSize() < PAGE_BYTES:
-            batch = await self._store.jobs(owner(), words, before, BATCH_SIZE)
-            taken = batch[: wanted - len(answer.jobs)]
-            for job in taken:
-                answer.jobs.append(await self._links.job(job))
-            if len(taken) == len(batch) < BATCH_SIZE:
-                before = None
-                break
+        found = await self._store.jobs(owner(), words, before, wanted + 1)
+        answer.jobs.extend([await self._links.job(job) for job in found[:wanted]])
+        if len(found) > wanted or answer.ByteSize() >= MAX_PAGE_BYTES:
             last = answer.jobs[-1]
-            before = last.created.ToDatetime(UTC), last.id
-        answer.next_page_token = page_token(*before) if before else ""
+            answer.next_page_token = page_token(last.created.ToDatetime(UTC), last.id)
         await self._foresee(answer.jobs)  # once: where the queue is deep, each time takes a second
         return answer
 

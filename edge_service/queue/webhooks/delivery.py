@@ -12,15 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
-from typing import cast
 
 from edge_service.adapters.asset_urls import AssetUrls
-from edge_service.adapters.database import Connection, Database
+from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import Answer, GuardedHttpClient, RequestFailed
 from edge_service.queue.rows import Row
 from edge_service.queue.webhooks import payload
 from shared.errors import DatabaseUnavailable
-from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.telemetry import WEBHOOKS
 
 log = logging.getLogger(__name__)
@@ -69,10 +67,6 @@ UPDATE outbox SET error = %(error)s, next_try = now() + %(delay)s * interval '1 
     WHEN %(gone)s OR now() + %(delay)s * interval '1 second' > created + %(limit)s * interval '1 second' THEN 'given_up'
     ELSE 'pending' END
 WHERE job_id = %(job_id)s AND number = %(number)s AND state = 'pending' AND tries = %(tries)s RETURNING state"""
-# The one that is being sent; where none is, the last.
-LATEST = """
-SELECT * FROM outbox WHERE job_id = %s
-ORDER BY state = 'pending' DESC, CASE state WHEN 'pending' THEN number ELSE -number END LIMIT 1"""
 
 
 class Webhooks:
@@ -194,19 +188,6 @@ class Webhooks:
             }  # fmt: skip
             kept = await (await connection.execute(NOT_DELIVERED, values)).fetchone()
         return "given_up" if kept and kept["state"] == "given_up" else "retried"
-
-
-async def delivery(connection: Connection, row: Row) -> edge_pb2.WebhookDelivery:
-    """How the delivery of a job's callbacks stands, for a row of `jobs` with a webhook."""
-    found = await (await connection.execute(LATEST, [row["id"]])).fetchone()
-    told = edge_pb2.WebhookDelivery(url=row["webhook_url"], state=edge_pb2.WEBHOOK_STATE_PENDING)
-    if found is None:
-        return told
-    told.state = cast(edge_pb2.WebhookState, edge_pb2.WebhookState.Value(f"WEBHOOK_STATE_{found['state'].upper()}"))
-    told.attempts, told.last_error = found["tries"], found["error"] or ""
-    if found["state"] == "pending":
-        told.next_attempt.FromDatetime(found["next_try"])
-    return told
 
 
 def problem_of(status: int) -> str:

@@ -17,7 +17,7 @@ from edge_service.adapters.http_client import GuardedHttpClient
 from edge_service.adapters.url_guard import UrlGuard
 from edge_service.queue.rows import AssetRow, Lease
 from edge_service.queue.webhooks import delivery as webhooks_module
-from edge_service.queue.webhooks.delivery import Webhooks, delay_seconds, delivery, problem_of
+from edge_service.queue.webhooks.delivery import Webhooks, delay_seconds, problem_of
 from edge_service.queue.webhooks.payload import secret_of
 from shared.assets import AssetStore
 from shared.errors import EngineFailed
@@ -550,47 +550,41 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str | None]]:
     return [(record.getMessage(), vars(record).get("problem")) for record in told]
 
 
-async def told(database: Database, job_id: str) -> edge_pb2.WebhookDelivery:
-    async with database.connection() as connection:
-        cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s", [job_id])
-        found = await cursor.fetchone()
-        assert found is not None
-        return await delivery(connection, found)
+async def told(jobs: Jobs, job_id: str) -> edge_pb2.WebhookDelivery:
+    return (await jobs.store.job("ann", job_id)).webhook
 
 
-async def test_a_job_says_how_its_delivery_stands(
-    jobs: Jobs, database: Database, replicas: list[Replica], receiver: Receiver
-):
+async def test_a_job_says_how_its_delivery_stands(jobs: Jobs, replicas: list[Replica], receiver: Receiver):
     receiver.statuses = [503, 200, 410]
     lease = await started(jobs, receiver.url, on_start=False)
     nothing_yet = edge_pb2.WebhookDelivery(url=receiver.url, state=edge_pb2.WEBHOOK_STATE_PENDING)
-    assert await told(database, lease.job_id) == nothing_yet
+    assert await told(jobs, lease.job_id) == nothing_yet
     assert await jobs.complete(lease)
     replicas[0].start()
     await settled(jobs, lease.job_id)
-    refused = await told(database, lease.job_id)
+    refused = await told(jobs, lease.job_id)
     assert (refused.state, refused.attempts) == (edge_pb2.WEBHOOK_STATE_PENDING, 1)
     assert refused.last_error == "HTTP 503"
     assert 0 < refused.next_attempt.seconds - time.time() < 10
     await due_now(jobs, lease.job_id)
     await settled(jobs, lease.job_id, tries=2)
-    taken = await told(database, lease.job_id)
+    taken = await told(jobs, lease.job_id)
     assert taken == edge_pb2.WebhookDelivery(
         url=receiver.url, state=edge_pb2.WEBHOOK_STATE_DELIVERED, attempts=2, last_error=""
     )
     gone = await completed(jobs, receiver.url)
     await settled(jobs, gone)
-    assert (await told(database, gone)).state == edge_pb2.WEBHOOK_STATE_GIVEN_UP
+    assert (await told(jobs, gone)).state == edge_pb2.WEBHOOK_STATE_GIVEN_UP
 
 
 async def test_the_delivery_of_a_job_is_that_of_the_callback_being_sent(
-    jobs: Jobs, database: Database, replicas: list[Replica], receiver: Receiver
+    jobs: Jobs, replicas: list[Replica], receiver: Receiver
 ):
     receiver.statuses = [503]
     lease = await started(jobs, receiver.url, on_start=True)
     assert await jobs.complete(lease)
     replicas[0].start()
     await settled(jobs, lease.job_id, 1)
-    assert (await told(database, lease.job_id)).last_error == "HTTP 503"
+    assert (await told(jobs, lease.job_id)).last_error == "HTTP 503"
     await jobs.execute("UPDATE outbox SET state = 'delivered' WHERE number = 1")
-    assert (await told(database, lease.job_id)).attempts == 0
+    assert (await told(jobs, lease.job_id)).attempts == 0

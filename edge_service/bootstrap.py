@@ -87,7 +87,7 @@ class Edge:
         self._links, addresses = Links(self._urls), UrlGuard(config.allowed_networks)
         self._feeds = WatchHub(self._database, self._notifications, forecasts, self._whole_job)
         self._outgoing = GuardedHttpClient(addresses)
-        self._webhooks = Webhooks(self._database, self._outgoing, self._urls)
+        self._webhooks = Webhooks(self._database, self._notifications, self._outgoing, self._urls)
         self._housekeeping = Retention(self._assets, config)
         self._uploads = Uploads(self._database, self._assets)
         self._audit = Audit(self._database)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_service.adapters.database import Database
-from edge_service.adapters.notifications import CHANGED, NEW, Notifications
+from edge_service.adapters.notifications import CALLBACKS, CHANGED, NEW, Notifications
 from edge_service.queue.rows import AssetRow, Callback, Lease, WorkerSlot, lease_of
 from edge_service.queue.sql import STARTED, ended, fetch_all, fetch_value
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -63,6 +63,8 @@ class Leases:
             last: int | None = await fetch_value(connection, "SELECT record_events(%s, %s, %s, %s, %s)", values)
         if last is not None:
             self._notifications.notify(CHANGED, lease.job_id)
+            if lease.webhook_on_start and after == lease.last_sequence:
+                self._notifications.notify(CALLBACKS, "")
         return last
 
     async def complete(self, lease: Lease, callback: Callback, assets: Sequence[AssetRow], rest: Unwritten) -> bool:
@@ -81,12 +83,15 @@ class Leases:
         columns = [
             [getattr(asset, name) for asset in assets] for name in ("key", "type", "mime_type", "bytes", "sha256")
         ]
-        return await self._change(
+        ran = await self._change(
             lease,
             f"SELECT end_job({', '.join(['%s'] * 15)})",
             [lease.job_id, lease.attempt, status, callback and callback.SerializeToString(), *_error(error), after,
              [event.SerializeToString() for event in events], STARTED, ended(status), *columns],
         )  # fmt: skip
+        if ran and lease.has_webhook:
+            self._notifications.notify(CALLBACKS, "")
+        return ran
 
     async def requeue(self, lease: Lease, error: job_pb2.JobError, delay_seconds: float, counts: bool) -> bool:
         """Gives a job back to the queue after a transient failure. False if the lease is lost.
@@ -138,6 +143,7 @@ class Leases:
             values = [*_error(TOO_LATE), ended("expired")]
             while job_id := await fetch_value(connection, "SELECT expire_job(%s, %s, %s)", values):
                 self._notifications.notify(CHANGED, job_id)
+                self._notifications.notify(CALLBACKS, "")  # whether it has a webhook is not worth another read
 
 
 def _error(error: job_pb2.JobError | None) -> tuple[bytes | None, int | None]:

@@ -40,6 +40,8 @@ class Lease:
     cost: float
     """Estimated worker-seconds, as charged to its owner's share."""
     last_sequence: int
+    has_webhook: bool = False
+    webhook_on_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def lease_of(row: Row) -> Lease:
     return Lease(
         row["id"], row["owner"], row["type"], row["worker_type"], row["attempt"],
         JOB_CLASSES[row["worker_type"]].FromString(row["plan"]), row["deadline"], row["interactive"], row["kind"],
-        row["cost"], row["last_sequence"],
+        row["cost"], row["last_sequence"], row["webhook_url"] is not None, row["webhook_on_start"],
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from edge_service.accounts.quotas import QUOTAS, Accounts, quota_values
 from edge_service.accounts.refusals import REQUESTS, refusal
 from edge_service.accounts.tiers import Limits
 from edge_service.adapters.database import Database
-from edge_service.adapters.notifications import CHANGED, NEW, STOPPED, Notifications
+from edge_service.adapters.notifications import CALLBACKS, CHANGED, NEW, STOPPED, Notifications
 from edge_service.domain.job_id import new_job_id
 from edge_service.domain.job_types import JOB_CLASSES
 from edge_service.domain.reference_options import reference_keys
@@ -142,7 +142,10 @@ class Store:
             self._notifications.notify(STOPPED, job_id)
         if ran is not None:
             self._notifications.notify(CHANGED, job_id)
-        return await self.job(owner, job_id)
+        job = await self.job(owner, job_id)
+        if ran is not None and job.HasField("webhook"):
+            self._notifications.notify(CALLBACKS, "")
+        return job
 
     async def asset(self, owner: str, key: str) -> edge_pb2.Asset:
         """One asset of this owner. Raises AssetNotFound, also for somebody else's."""

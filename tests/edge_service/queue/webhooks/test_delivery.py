@@ -14,6 +14,7 @@ from edge_service.adapters import http_client as outgoing_module
 from edge_service.adapters.asset_urls import AssetUrls
 from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient
+from edge_service.adapters.notifications import CALLBACKS, Notifications
 from edge_service.adapters.url_guard import UrlGuard
 from edge_service.queue.rows import AssetRow, Lease
 from edge_service.queue.webhooks import delivery as webhooks_module
@@ -36,11 +37,13 @@ LOOPBACK = "127.0.0.0/8"
 class Replica:
     """What one edge replica sends with."""
 
-    def __init__(self, database: Database, assets: AssetStore, allowed: str = LOOPBACK) -> None:
+    def __init__(
+        self, database: Database, assets: AssetStore, notifications: Notifications, allowed: str = LOOPBACK
+    ) -> None:
         self.outgoing = GuardedHttpClient(UrlGuard(allowed))
         self.urls = AssetUrls("http://atelier.example", assets)
         self.urls.secret = b"of asset urls"
-        self.webhooks = Webhooks(database, self.outgoing, self.urls)
+        self.webhooks = Webhooks(database, notifications, self.outgoing, self.urls)
 
     def start(self) -> "Replica":
         self.webhooks.start(HOUSE)
@@ -52,9 +55,9 @@ class Replica:
 
 
 @pytest.fixture
-async def replicas(database: Database, assets: AssetStore) -> AsyncIterator[list[Replica]]:
-    """Two replicas that have not been started."""
-    made = [Replica(database, assets) for _ in range(2)]
+async def replicas(database: Database, assets: AssetStore, jobs: Jobs) -> AsyncIterator[list[Replica]]:
+    """Two replicas that have not been started. What one of them is notified of, the other is too."""
+    made = [Replica(database, assets, jobs.notifications) for _ in range(2)]
     yield made
     for replica in made:
         await replica.close()
@@ -105,10 +108,11 @@ async def settled(jobs: Jobs, job_id: str, number: int = 2, tries: int = 1) -> d
 
 
 async def due_now(jobs: Jobs, job_id: str, number: int = 2) -> None:
-    """Lets the time until the next try pass."""
+    """Lets the time until the next try pass, and says so."""
     await jobs.execute(
         "UPDATE outbox SET next_try = now(), error = NULL WHERE job_id = %s AND number = %s", job_id, number
     )
+    jobs.notifications.notify(CALLBACKS, "")
 
 
 def events(receiver: Receiver) -> list[str]:
@@ -309,7 +313,7 @@ async def test_an_address_that_is_not_allowed_is_not_connected_to(
     jobs: Jobs, database: Database, assets: AssetStore, receiver: Receiver
 ):
     job_id = await completed(jobs, receiver.url)
-    replica = Replica(database, assets, allowed="").start()
+    replica = Replica(database, assets, jobs.notifications, allowed="").start()
     assert (await settled(jobs, job_id))["error"] == "address not allowed"
     await replica.close()
     assert receiver.received == []
@@ -403,9 +407,12 @@ async def test_an_owner_whose_receiver_was_slow_has_one_place_for_a_while(
         await until(lambda: bool(hanging.received))
         job_id = await completed(jobs, other.url, owner="bob")
         assert (await settled(jobs, job_id))["state"] == "delivered"
-        await asyncio.sleep(webhooks_module.POLL_SECONDS + 0.2)
+        for _ in range(3):
+            jobs.notifications.notify(CALLBACKS, "")
+            await asyncio.sleep(0.1)
         assert len(hanging.received) == 1
         replicas[0].webhooks._slow.clear()  # the while is over
+        jobs.notifications.notify(CALLBACKS, "")
         await until(lambda: len(hanging.received) == 4)
         hanging.open.set()
     receiver.open.set()

@@ -1,5 +1,4 @@
--- Leases up to `_count` queued jobs for a worker: of the lines of the highest level the one that was given the least, or
--- of equals one that was not served since it came, and of it the oldest job that is due.
+-- Leases up to `_count` queued jobs for a worker: of the line that is first by `queue_key` the oldest job that is due.
 -- All replicas together give a worker no more than it has slots; a lease that is not renewed does not count for long.
 -- Owners who have as many jobs running as they may are passed over. `_routing` says what was weighed for the worker.
 CREATE OR REPLACE FUNCTION lease_jobs(
@@ -31,7 +30,7 @@ BEGIN
             -- a statement for each of them would keep the clock for a second. A lateral join keeps their order.
             SELECT lines.*, due.fits FROM (
                 SELECT * FROM waiting_lines(_worker_type, _offers, _ageing)
-                ORDER BY level DESC, vtime, served IS NOT NULL, head, owner
+                ORDER BY queue_key(level, vtime, served IS NULL, head), owner
             ) AS lines LEFT JOIN LATERAL (
                 SELECT true AS fits FROM jobs
                 WHERE owner = lines.owner AND worker_type = _worker_type AND priority = lines.priority

@@ -19,7 +19,10 @@ LEFT JOIN LATERAL (
     FROM outbox WHERE job_id = jobs.id AND jobs.webhook_url IS NOT NULL
     ORDER BY state = 'pending' DESC, CASE state WHEN 'pending' THEN number ELSE -number END LIMIT 1
 ) AS delivery ON true"""
-JOB = f"SELECT {COLUMNS} FROM jobs {HISTORY} WHERE jobs.id = %(id)s AND jobs.owner = %(owner)s"
+# The jobs of these ids, each if it is that owner's.
+JOBS = f"""
+SELECT {COLUMNS} FROM unnest(%(owners)s::text[], %(ids)s::text[]) AS asked(owner, id)
+    JOIN jobs ON jobs.id = asked.id AND jobs.owner = asked.owner {HISTORY}"""
 # What an idempotency key stands for, if it was used for this very request.
 EARLIER = f"""
 SELECT {COLUMNS} FROM idempotency JOIN jobs ON jobs.id = job_id {HISTORY}

@@ -22,7 +22,8 @@ from edge_service.domain.job_types import JOB_CLASSES
 from edge_service.domain.reference_options import reference_keys
 from edge_service.planning.planner import Plan
 from edge_service.queue.estimates.cost_model import Cost
-from edge_service.queue.job_query import COLUMNS, EARLIER, HISTORY, JOB, page_query
+from edge_service.queue.job_query import COLUMNS, EARLIER, HISTORY, page_query
+from edge_service.queue.job_reader import JobReader
 from edge_service.queue.rows import asset_message, job_message
 from edge_service.queue.sql import QUEUED, ended, fetch_all, fetch_value
 from shared.errors import AssetNotFound, AtelierError, JobNotEnded, JobNotFound, QuotaExceeded
@@ -63,6 +64,7 @@ class Store:
 
     def __init__(self, database: Database, notifications: Notifications) -> None:
         self._database, self._notifications = database, notifications
+        self._reader = JobReader(database)
         self.accounts = Accounts(database)
 
     async def create(self, submission: Submission) -> edge_pb2.Job:
@@ -113,8 +115,7 @@ class Store:
 
     async def job(self, owner: str, job_id: str) -> edge_pb2.Job:
         """One job of this owner. Raises JobNotFound, also for somebody else's."""
-        async with self._database.connection() as connection:
-            row = await (await connection.execute(JOB, {"id": job_id, "owner": owner})).fetchone()
+        row = await self._reader.row(owner, job_id)
         if row is None:
             raise _not_found(job_id)
         return job_message(row)

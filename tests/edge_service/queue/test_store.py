@@ -198,11 +198,39 @@ async def test_reading_and_storing_a_job_take_one_statement(jobs: Jobs, statemen
     assert len(statements) == 3
 
 
+async def test_calls_that_come_together_share_a_statement(jobs: Jobs, statements: list[object]):
+    mine, yours = await jobs.submit("ann"), await jobs.submit("bob")
+    statements.clear()
+    wanted = [("ann", mine), ("bob", yours), ("ann", yours), ("ann", "no_such_job")] * 20
+    found = await asyncio.gather(*(jobs.store.job(*key) for key in wanted), return_exceptions=True)
+    assert [job.id if isinstance(job, edge_pb2.Job) else type(job) for job in found] == [
+        mine, yours, JobNotFound, JobNotFound,
+    ] * 20  # fmt: skip
+    assert len(statements) == 1
+
+
+async def test_a_call_sees_what_was_written_before_it_came(jobs: Jobs):
+    async def cancelled() -> None:
+        job_id = await jobs.submit()
+        await jobs.store.cancel("ann", job_id)
+        assert (await jobs.store.job("ann", job_id)).status == job_pb2.JOB_STATUS_CANCELLED
+
+    await asyncio.gather(*(cancelled() for _ in range(40)))
+
+
+async def test_one_caller_that_goes_away_does_not_take_the_answer_from_the_others(jobs: Jobs):
+    job_id = await jobs.submit()
+    gone, staying = (asyncio.create_task(jobs.store.job("ann", job_id)) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await staying).id == job_id
+
+
 async def test_a_page_of_large_jobs_ends_after_so_many_bytes(jobs: Jobs):
     stored = [await jobs.submit() for _ in range(5)]
-    await jobs.execute("UPDATE jobs SET plan = plan || '\\x0a00', decisions = ''")
-    [size] = {row["size"] for row in await jobs.execute("SELECT octet_length(plan) AS size FROM jobs")}
-    assert isinstance(size, int)
+    decisions = edge_pb2.Job(policy_version="1" * 100).SerializeToString()
+    await jobs.execute("UPDATE jobs SET plan = '', decisions = %s", decisions)
+    size = len(decisions)
     for max_bytes, count in ((1, 1), (size, 1), (size + 1, 2), (3 * size, 3), (10 * size, 5)):
         page = await jobs.store.jobs("ann", [], None, 10, max_bytes)
         assert [job.id for job in page] == stored[::-1][:count]

@@ -98,7 +98,8 @@ def _tried(folder: Path, mutant: Mutant) -> str:
 
 def _outcome(folder: Path, tests: Sequence[str]) -> str:
     """Whether a test failed ("caught"), all passed ("survived"), they did not end ("hangs") or not run ("error")."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    # In one process: pytest-xdist that stops at the first failure ends as if it had been interrupted.
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile() as said:
         child = subprocess.Popen(

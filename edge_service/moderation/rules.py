@@ -10,18 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from edge_service.domain.content_mode import Mode
 from edge_service.moderation.minors import is_negative, lowered
 from edge_service.moderation.normalize import Reading, field_of
 from edge_service.moderation.term_index import Terms, problem
 from edge_service.policy import Strict, policy
 from shared.errors import ContentNotAllowed
-from shared.pb.atelier.edge.v1 import edge_pb2
-
-Mode = Literal["sfw", "nsfw"]
-MODES: dict[Mode, "edge_pb2.ContentMode"] = {
-    "sfw": edge_pb2.CONTENT_MODE_SFW,
-    "nsfw": edge_pb2.CONTENT_MODE_NSFW,
-}
 
 
 def _term(term: str) -> str:
@@ -120,12 +114,6 @@ class Content(Strict):
 def content() -> Content:
     """The rules that are in force."""
     return policy("content", Content)
-
-
-def strictest(*modes: "edge_pb2.ContentMode | Mode | str | int | None") -> Mode:
-    """The strictest of some modes. No mode at all, an unset or an unknown one are SFW."""
-    explicit = ("nsfw", edge_pb2.CONTENT_MODE_NSFW)
-    return "nsfw" if modes and all(mode in explicit for mode in modes) else "sfw"
 
 
 def check(

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from edge_service.accounts.tiers import tiers
 from edge_service.adapters.notifications import NEW, STOPPED, Notifications
-from edge_service.fleet import STUBS, Fleet, Worker
+from edge_service.domain.kinds import KINDS
+from edge_service.fleet import Fleet, Worker
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.event_writer import journal
 from edge_service.queue.execution import Execution, seat
@@ -40,7 +41,7 @@ class Dispatcher:
         self._watching: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._leasing = [asyncio.create_task(self._dispatch(worker_type)) for worker_type in STUBS]
+        self._leasing = [asyncio.create_task(self._dispatch(worker_type)) for worker_type in KINDS]
         self._watching = [asyncio.create_task(loop) for loop in (self._renew(), self._sweep(), self._learn())]
 
     def drain(self) -> None:

@@ -5,8 +5,8 @@ from hashlib import sha256
 from google.protobuf.message import Message
 
 from edge_service.accounts.tiers import tiers
+from edge_service.domain.plan import Plan
 from edge_service.doors.grpc.callers import owner, principal
-from edge_service.planning.planner import Plan
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.store import Store, Submission
 

@@ -15,9 +15,8 @@ from email.utils import parsedate_to_datetime
 from typing import cast
 
 from edge_service.adapters.asset_urls import AssetUrls
-from edge_service.adapters.database import Connection, Database
+from edge_service.adapters.database import Connection, Database, Row
 from edge_service.adapters.http_client import Answer, GuardedHttpClient, RequestFailed
-from edge_service.queue.rows import Row
 from edge_service.queue.webhooks import payload
 from shared.errors import DatabaseUnavailable
 from shared.pb.atelier.edge.v1 import edge_pb2

@@ -4,8 +4,9 @@ import hmac
 from hashlib import sha256
 
 from edge_service.adapters.asset_urls import AssetUrls
-from edge_service.queue.rows import CALLBACK_CLASSES, TERMINAL, Callback, Row, status_value
-from shared.pb.atelier.chat.v1 import chat_pb2
+from edge_service.adapters.database import Row
+from edge_service.domain.kinds import KINDS, Callback
+from edge_service.queue.rows import TERMINAL, status_value
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.spec_json import to_spec_json
 from shared.worker_configs import package_version
@@ -18,15 +19,14 @@ HOUSE_SECRET = "webhooks"
 async def body(row: Row, urls: AssetUrls) -> bytes:
     """The callback of an outbox row joined with its job, as the specification's JSON."""
     told = callback(row)
-    if not isinstance(told, chat_pb2.ChatCallback):
-        for asset in told.assets:
-            asset.url = (await urls.sign(asset.key)).url
+    for asset in KINDS[row["worker_type"]].files(told):
+        asset.url = (await urls.sign(asset.key)).url
     return to_spec_json(told).encode()
 
 
 def callback(row: Row) -> Callback:
     """The worker's own callback where the job completed, else one that says how it stands and why."""
-    cls = CALLBACK_CLASSES[row["worker_type"]]
+    cls: type[Callback] = KINDS[row["worker_type"]].callback_class
     if row["status"] == "completed":
         return cls.FromString(row["callback"])
     told = cls(job_id=row["job_id"], worker_id=row["worker_id"] or "", status=status_value(row["status"]))

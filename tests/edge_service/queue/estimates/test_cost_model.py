@@ -14,7 +14,7 @@ from edge_service.domain.workloads import Kind, first_guesses, kind_of
 from edge_service.queue.estimates.cost_model import MAX_PRICED, MAX_SAMPLES, REPRICED_AT_ONCE, CostModel, _Priced
 from edge_service.queue.estimates.statistics import deviation, measured, together
 from edge_service.queue.rows import Lease
-from edge_service.queue.sql import fetch_all
+from edge_service.adapters.database import fetch_all
 from shared.errors import DatabaseUnavailable
 from tests.edge_service.queue.estimates.cost_jobs import chat, defaults, sdxl
 from tests.kit.job_tables import PLENTY

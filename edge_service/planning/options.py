@@ -2,6 +2,8 @@
 its prompt is improved, how long it may take, how urgent it is.
 """
 
+from collections.abc import Callable
+
 from edge_service.accounts.tiers import Tier
 from edge_service.domain.content_mode import MODES, asked_mode_word, mode_word, strictest
 from edge_service.domain.decisions import decide
@@ -14,6 +16,8 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import enum_word
 
 DEFAULT_DEADLINE_SECONDS = 3600.0
+# What a conversation makes of the mode that the account may have.
+Narrow = Callable[["edge_pb2.ContentMode"], "edge_pb2.ContentMode"]
 
 
 def strictest_mode(*modes: "edge_pb2.ContentMode") -> "edge_pb2.ContentMode":
@@ -21,14 +25,19 @@ def strictest_mode(*modes: "edge_pb2.ContentMode") -> "edge_pb2.ContentMode":
     return MODES[strictest(*modes, content().most_explicit)]
 
 
-def content_mode(wish: "edge_pb2.ContentMode", tier: Tier, caller: Principal) -> "edge_pb2.ContentMode":
-    """The content mode that holds: the strictest of request, account and policy."""
-    mode = strictest_mode(wish, account_mode(tier, caller.content_mode))
+def content_mode(
+    wish: "edge_pb2.ContentMode", tier: Tier, caller: Principal, narrow: Narrow | None = None
+) -> "edge_pb2.ContentMode":
+    """The content mode that holds: the strictest of request, account and policy, and what `narrow` makes of it."""
+    account = strictest_mode(wish, account_mode(tier, caller.content_mode))
+    mode = narrow(account) if narrow else account
+    asked, word, is_lowered = asked_mode_word(wish), mode_word(mode), bool(wish) and wish != mode
     why = "the strictest of request, account and policy; safe for work where the request names none"
-    if is_lowered := bool(wish) and wish != mode:
-        asked, word = asked_mode_word(wish), mode_word(mode)
+    if mode != account:
+        why = f"{word} is what sfw_mode and the context allow at most"
+    elif is_lowered:
         why = f"{asked} was asked for, and {word} is the strictest of request, account and policy"
-    decide("content_mode", asked_mode_word(wish), mode_word(mode), why, notable=is_lowered)
+    decide("content_mode", asked, word, why, notable=is_lowered)
     return mode
 
 

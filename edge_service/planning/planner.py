@@ -160,10 +160,8 @@ class Planner:
         self, asked: chat_pb2.ChatRequest, context: str, wish: "edge_pb2.ContentMode", caller: Principal,
         chosen: Chosen = NOTHING,
     ) -> Plan:  # fmt: skip
-        account = options.content_mode(wish, tiers().tiers[caller.tier], caller)
-        if (mode := mode_of(asked, context, account)) != account:
-            because = f"{mode_word(mode)} is what sfw_mode and the context allow at most"
-            decide("content_mode", asked_mode_word(wish), mode_word(mode), because, notable=bool(wish))
+        tier = tiers().tiers[caller.tier]
+        mode = options.content_mode(wish, tier, caller, lambda account: mode_of(asked, context, account))
         filled = fill(asked, chosen)
         check_capabilities(filled.job, self._fleet.models().get(filled.job_type.worker_type, ()))
         # With what the edge will say before it: what is left out later takes nothing away from the judgement.

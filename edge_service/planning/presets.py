@@ -65,8 +65,8 @@ class Words(Strict):
 def _sizes_fit(sizes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """Refuses a table that lacks a kind of work with sizes, has another, or a size that does not fit its ratio."""
     sized = [name for name, kind in KINDS.items() if kind.size_fields]
-    problems: list[tuple[Steps, str]] = [((), f"{name} is missing") for name in sized if name not in sizes]
-    problems += [((name,), f"is no worker type with sizes; known: {', '.join(sized)}") for name in sizes.keys() - sized]
+    problems: list[tuple[Steps, str]] = [((name,), "is missing") for name in sized if name not in sizes]
+    problems += [((name,), f"unknown key; known: {', '.join(sized)}") for name in sizes.keys() - sized]
     for worker_type in sized:
         for ratio, size in sizes.get(worker_type, {}).items():
             if problem := _size_problem(worker_type, ratio, size):

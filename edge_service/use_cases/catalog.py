@@ -8,11 +8,15 @@ from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor
 
+from edge_service.accounts.tiers import tiers
 from edge_service.domain.capabilities import able, able_choices
 from edge_service.domain.job_types import JobType, job_types
 from edge_service.domain.kinds import KINDS
 from edge_service.domain.partial_job import EDGE_SETS
+from edge_service.domain.principal import Principal
 from edge_service.fleet import Fleet
+from edge_service.planning.chat_contexts import contexts
+from edge_service.planning.permissions import account_mode
 from edge_service.planning.presets import Choices, Words, choices
 from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -25,6 +29,21 @@ NOT_ASKED = {"type"}
 SIZES = {path for kind in KINDS.values() for path in kind.size_fields}
 # What holds where the request says nothing, whatever the job type has: without a content mode all is safe for work.
 HELD = {"sfw_mode": True}
+
+
+class Catalog:
+    """What this caller can ask for."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def get(self, caller: Principal) -> edge_pb2.GetCatalogResponse:
+        """Everything there is, each with whether the caller may and a connected worker can."""
+        tier = tiers().tiers[caller.tier]
+        most = account_mode(tier, caller.content_mode)
+        modes = [mode for mode in (edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW) if mode <= most]
+        described = {name: context.description for name, context in contexts().contexts.items()}
+        return catalog(self._fleet, lambda name: tier.allows_job(name, job_types()[name].worker_type), modes, described)
 
 
 def catalog(

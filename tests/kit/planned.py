@@ -6,9 +6,10 @@ from edge_service.accounts.audit import Audit
 from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient
 from edge_service.adapters.url_guard import INTERNET, UrlGuard
-from edge_service.auth import Principal
+from edge_service.domain.plan import Plan
+from edge_service.domain.principal import Principal
 from edge_service.fleet import Fleet
-from edge_service.planning.planner import Plan, Planner
+from edge_service.planning.planner import Planner
 from edge_service.references.resolve import References
 from edge_service.references.uploads import Uploads
 from shared.assets import AssetStore

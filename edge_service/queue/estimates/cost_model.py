@@ -116,9 +116,9 @@ class CostModel:
             await connection.execute(FORGET)
             await self._read(connection)
 
-    def estimate(self, type_name: str, worker_type: str, job: WorkerJob) -> Cost:
+    def estimate(self, job: WorkerJob) -> Cost:
         """What a complete job will probably take."""
-        kind = kind_of(job).workload(job)
+        worker_type, kind = kind_of(job).worker_type, kind_of(job).workload(job)
         cost = self._cost(worker_type, kind)
         self._see(_Priced(worker_type, kind, cost.seconds, cost.spread))
         return cost

@@ -12,7 +12,7 @@ from shared.spec_json import to_spec_json
 from shared.worker_configs import package_version
 
 AGENT = f"Atelier/{package_version()}"
-HOUSE_SECRET = "webhooks"
+MASTER_SECRET = "webhooks"
 """Name of the secret that those of all owners are derived from."""
 
 
@@ -46,9 +46,9 @@ def headers(row: Row, content: bytes, secret: str, now: int) -> dict[str, str]:
     }
 
 
-def secret_of(house: bytes, owner: str) -> str:
-    """The secret that signs the callbacks of one owner's jobs, derived from that of the house."""
-    return _hmac(house, f"webhook:{owner}".encode())
+def secret_of(master: bytes, owner: str) -> str:
+    """The secret that signs the callbacks of one owner's jobs, derived from that of the master."""
+    return _hmac(master, f"webhook:{owner}".encode())
 
 
 def _hmac(key: bytes, content: bytes) -> str:

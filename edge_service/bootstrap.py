@@ -37,6 +37,10 @@ from edge_service.doors.http.server import HttpServer, application
 from edge_service.doors.http.uploads import upload_routes
 from edge_service.fleet import Fleet
 from edge_service.fleet.channel import Credentials
+from edge_service.fleet.chat_client import ChatWorkers
+from edge_service.moderation.moderator import Moderation
+from edge_service.planning.enhancement import Enhancer
+from edge_service.planning.enhancement_templates import enhancement
 from edge_service.planning.planner import Planner
 from edge_service.policies.reloading import Policies
 from edge_service.policy.snapshot import holding
@@ -126,7 +130,10 @@ class Edge:
     def _build_use_cases(self) -> None:
         self._uploads = Uploads(self._database, self._files)
         references = References(self._uploads, self._http_client, self._url_guard)
-        self._planner = Planner(self._fleet, self._url_guard, references, self._audit)
+        chat = ChatWorkers(self._fleet, enhancement)
+        self._moderation = Moderation(self._audit, chat)
+        enhancer = Enhancer(self._fleet, chat)
+        self._planner = Planner(self._fleet, self._moderation, references, enhancer, self._url_guard.check)
         self._links = Links(self._urls)
         self._admission = Admission(self._store, self._costs, self._links)
         self._assets = Assets(self._store, self._files, self._links)
@@ -153,7 +160,7 @@ class Edge:
         await self._database.open(url)
         self._policies.start(self._took_policies)
         self._urls.secret = await self._secret("asset_urls")
-        self._planner.secret = await self._secret("audit")
+        self._moderation.secret = await self._secret("audit")
         self._notifications.start(url)
         keys_secret = await self._secret(KEYS_SECRET)
         self._api_keys.start(keys_secret)

@@ -7,13 +7,18 @@ enhancement changes of it afterwards.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from edge_service.accounts.audit import Audit, Entry
 from edge_service.adapters.limiter import PerOwnerLimiter
 from edge_service.domain.content_mode import mode_word
-from edge_service.domain.kinds import KINDS
+from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
+from edge_service.domain.principal import Principal
+from edge_service.fleet.chat_client import ChatWorkers
 from edge_service.moderation import minors, rules
-from edge_service.moderation.classifier import Classifier, classify
+from edge_service.moderation.classifier import Classifier, by_chat, classify
+from edge_service.moderation.rules import content
+from edge_service.moderation.text_fields import texts_of
 from edge_service.moderation.weight_variants import with_readings
 from edge_service.policy import current
 from shared.errors import ContentForbidden, ContentNotAllowed, reason_word
@@ -28,21 +33,53 @@ def is_long(texts: Mapping[str, str]) -> bool:
     return sum(map(len, texts.values())) > LONG
 
 
-@dataclass
-class Moderator:
-    """Moderates the texts of one request. `subject` is its job type; `secret` keeps digests from being guessed."""
+class Moderation:
+    """Makes a moderator for each request."""
 
-    audit: Audit
+    def __init__(self, audit: Audit, chat: ChatWorkers) -> None:
+        self._audit, self._chat = audit, chat
+        # For long texts: a thread that reads them leaves all other calls half of the time.
+        self._limiter = PerOwnerLimiter(1, 1)
+        self.secret = b""
+        """Keeps the digests of the audit log from being guessed; set once the database, which has it, is open."""
+
+    def of(self, caller: Principal, job: WorkerJob, mode: "edge_pb2.ContentMode") -> "Moderator":
+        """The moderator of one request of a caller, in the content mode that holds for it."""
+        subject = Subject(caller.user_id, caller.tier, kind_of(job).worker_type, kind_of(job).type_name(job), mode)
+        return Moderator(self._audit, subject, self.secret, by_chat(self._chat, caller.user_id), self._limiter)
+
+
+def is_slow(job: WorkerJob) -> bool:
+    """Whether moderating a job takes so long that it is worth finding out first whether it would be refused anyway."""
+    return content().classification is not None or is_long(texts_of(job))
+
+
+class Subject(NamedTuple):
+    """Whose texts are moderated, and for what."""
+
     owner: str
-    subject: str
-    mode: "edge_pb2.ContentMode"
     tier: str
     worker_type: str
+    type_name: str
+    mode: "edge_pb2.ContentMode"
+
+
+@dataclass
+class Moderator:
+    """Moderates the texts of one request. `secret` keeps digests from being guessed."""
+
+    audit: Audit
+    subject: Subject
     secret: bytes
     classifier: Classifier
     limiter: PerOwnerLimiter
-    """For long texts: a thread that reads them leaves all other calls half of the time."""
     _passed: dict[frozenset[tuple[str, str]], str] = field(default_factory=dict, init=False)
+
+    async def check_job(
+        self, job: WorkerJob, extra: Mapping[str, str] | None = None, action: str = "request.refused"
+    ) -> str:
+        """The same for every text of a job, and for those of `extra`, which are added to it or replace one of them."""
+        return await self.check(texts_of(job, extra), action)
 
     async def check(self, texts: Mapping[str, str], action: str = "request.refused") -> str:
         """What the texts by field passed, in words. The same texts are read once, however often they are checked.
@@ -57,21 +94,23 @@ class Moderator:
                 self._passed[known] = await self._moderate(spoken)
             except (ContentForbidden, ContentNotAllowed) as error:
                 digest = minors.digest(spoken, self.secret)
-                entry = Entry(self.owner, action, self.subject, reason_word(error), digest, current().version)
+                entry = Entry(
+                    self.subject.owner, action, self.subject.type_name, reason_word(error), digest, current().version
+                )
                 await self.audit.record(entry)
                 raise
         return self._passed[known]
 
     async def _moderate(self, spoken: dict[str, str]) -> str:
-        texts = with_readings(spoken) if KINDS[self.worker_type].weights_prompts else spoken
+        texts = with_readings(spoken) if KINDS[self.subject.worker_type].weights_prompts else spoken
         if is_long(texts):
-            async with self.limiter.slot(self.owner):
+            async with self.limiter.slot(self.subject.owner):
                 passed = await asyncio.to_thread(self._read, texts)
         else:
             passed = self._read(texts)
-        classified = await classify(texts, mode_word(self.mode), self.classifier)
+        classified = await classify(texts, mode_word(self.subject.mode), self.classifier)
         return "; ".join(filter(None, (passed, classified)))
 
     def _read(self, texts: Mapping[str, str]) -> str:
         minors.refuse(texts)
-        return rules.check(texts, mode_word(self.mode), self.tier, self.worker_type)
+        return rules.check(texts, mode_word(self.subject.mode), self.subject.tier, self.subject.worker_type)

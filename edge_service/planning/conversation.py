@@ -71,6 +71,11 @@ def mode_of(request: chat_pb2.ChatRequest, context_name: str, mode: edge_pb2.Con
     return edge_pb2.CONTENT_MODE_SFW if request.sfw_mode else own
 
 
+def system_prompt(context_name: str, mode: edge_pb2.ContentMode) -> str:
+    """What the edge says before all messages. Raises InvalidRequest for an unknown context."""
+    return contexts().context(context_name).prompt(mode)
+
+
 async def converse(
     request: chat_pb2.ChatRequest, context_name: str, mode: edge_pb2.ContentMode, count: Count
 ) -> chat_pb2.ChatRequest:
@@ -78,8 +83,7 @@ async def converse(
 
     Raises InvalidRequest for an unknown context, and InputTooLong if the newest message does not fit by itself."""
     mode = mode_of(request, context_name, mode)
-    prompt = contexts().context(context_name).prompt(mode)
-    first = chat_pb2.ChatMessage(role=chat_pb2.CHAT_ROLE_SYSTEM, content=prompt)
+    first = chat_pb2.ChatMessage(role=chat_pb2.CHAT_ROLE_SYSTEM, content=system_prompt(context_name, mode))
     _tell_mode(request, context_name, mode)
     measured, room = await _measured([first, *request.messages], request.max_tokens, count)
     kept = _newest(measured, room)

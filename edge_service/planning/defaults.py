@@ -18,6 +18,7 @@ from edge_service.domain.partial_job import partial_job
 from edge_service.planning.presets import NOTHING, Choices, Chosen, Preset, choices, picked
 from edge_service.planning.styles import add_words
 from shared.errors import InvalidRequest, Violation
+from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import check, enum_word
 
 REQUEST = "request"
@@ -34,6 +35,11 @@ class Filled:
     type_name: str
     job_type: JobType
     job: WorkerJob
+
+
+def fill_as_chosen(request: edge_pb2.SubmitJobRequest) -> Filled:
+    """Completes a copy of the job in a request, with the preset, aspect ratio, quality and style that it names."""
+    return fill(getattr(request, request.WhichOneof("job") or ""), Chosen.by(request))
 
 
 def fill(job: WorkerJob, chosen: Chosen = NOTHING) -> Filled:

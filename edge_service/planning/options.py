@@ -12,6 +12,7 @@ from edge_service.moderation.rules import content
 from edge_service.planning.defaults import Filled
 from edge_service.planning.enhancement import wanted
 from edge_service.planning.permissions import account_mode
+from shared.errors import PermissionDenied
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import enum_word
 
@@ -38,6 +39,17 @@ def content_mode(
     elif is_lowered:
         why = f"{asked} was asked for, and {word} is the strictest of request, account and policy"
     decide("content_mode", asked, word, why, notable=is_lowered)
+    return mode
+
+
+def repeated_content_mode(made: "edge_pb2.ContentMode", tier: Tier, caller: Principal) -> "edge_pb2.ContentMode":
+    """The content mode of a job that is run again. Raises PermissionDenied where the one it was made for no longer
+    holds: its texts were made for that one, a system prompt too.
+    """
+    mode = strictest_mode(made, account_mode(tier, caller.content_mode))
+    if mode < made:
+        said = f"the job was made as {asked_mode_word(made)}, and you may have {mode_word(mode)} at most"
+        raise PermissionDenied(f"content_mode: {said}; submit it anew")
     return mode
 
 

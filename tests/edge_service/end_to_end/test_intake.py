@@ -242,7 +242,7 @@ async def test_an_answer_that_the_classifier_refuses_leaves_the_prompt_as_it_was
     async def classified(texts: Mapping[str, str]) -> str:
         return "sfw" if texts["prompt"] == FOX["prompt"] else "nsfw"
 
-    monkeypatch.setattr("edge_service.planning.planner.by_chat", lambda chat, owner: classified)
+    monkeypatch.setattr("edge_service.moderation.moderator.by_chat", lambda chat, owner: classified)
     engine.answer = "A red fox trots through deep snow at dawn, soft light, wide shot"
     classification = "classification: {modes: [sfw], prompt: sfw?, passes: [sfw]}\nrules:"
     with policies(tmp_path, "content", "\nrules:", f"\n{classification}"):

@@ -8,7 +8,7 @@ import pytest
 from edge_service.accounts.audit import Entry
 from edge_service.adapters.limiter import PerOwnerLimiter
 from edge_service.moderation.minors import refuse
-from edge_service.moderation.moderator import Moderator
+from edge_service.moderation.moderator import Moderator, Subject
 from edge_service.moderation.weight_variants import with_readings
 from shared.errors import ContentForbidden, ContentNotAllowed
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -24,7 +24,8 @@ class Unrecorded:
 async def judged(mode: "edge_pb2.ContentMode" = edge_pb2.CONTENT_MODE_NSFW, **texts: str) -> str:
     nobody: Any = None
     audit: Any = Unrecorded()
-    moderator = Moderator(audit, "ann", "sdxl_image_fast", mode, "admin", "sdxl", b"", nobody, PerOwnerLimiter(1, 1))
+    subject = Subject("ann", "admin", "sdxl", "sdxl_image_fast", mode)
+    moderator = Moderator(audit, subject, b"", nobody, PerOwnerLimiter(1, 1))
     return await moderator.check({field.replace("__", "."): text for field, text in texts.items()})
 
 

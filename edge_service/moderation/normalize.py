@@ -4,7 +4,7 @@
     key("t33n")            "ten"       signs for letters, runs of a letter as one
     Reading.of(text)       its words as they stand, with signs for letters, joined over hyphens, spelled out
 
-Which of these readings matters, `terms.py` decides by the words it looks for.
+Which of these readings matters, `term_index.py` decides by the words it looks for.
 """
 
 import html
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from edge_service.moderation.confusables import ALIKE, LEET, LETTERS, SIGNS, UNSEEN
+from edge_service.moderation.remembering import remembering
 
 _LEET, _ALIKE, _FOLD = str.maketrans(LEET), str.maketrans(ALIKE), str.maketrans(LEET | ALIKE)
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['’`´ʼ]s(?![^\W_])")
@@ -91,8 +92,13 @@ class Reading:
     unbroken: str
     """All letters without what stands between them, where the script has no blanks between words; else empty."""
 
+    @staticmethod
+    def of(text: str) -> "Reading":
+        """Reads a text, which is remembered for a while."""
+        return _read(text)
+
     @classmethod
-    def of(cls, text: str) -> "Reading":
+    def _of(cls, text: str) -> "Reading":
         """Reads a text. What is hidden in invisible tag characters or written as HTML, "te&#101;n", is read after the
         rest: some models are shown it as it is meant.
         """
@@ -111,6 +117,9 @@ class Reading:
             spelled=list(_spelled(parts)),
             unbroken=_NOT_LETTERS.sub("", read) if _NO_BLANKS.search(read) else "",
         )
+
+
+_read = remembering(Reading._of)
 
 
 def _unescaped(text: str) -> str:

@@ -31,8 +31,7 @@ from functools import reduce
 from operator import or_
 
 from edge_service.moderation.ages import tells_minor
-from edge_service.moderation.normalize import Reading, field_of, plain
-from edge_service.moderation.remembering import remembering
+from edge_service.moderation.normalize import Reading, field_of, plain, remembering
 from edge_service.moderation.term_index import Terms
 from edge_service.moderation.words import minors_words as words
 from shared.errors import ContentForbidden

@@ -108,8 +108,10 @@ class Moderator:
                 passed = await asyncio.to_thread(self._read, texts)
         else:
             passed = self._read(texts)
-        classified = await classify(texts, mode_word(self.subject.mode), self.classifier)
-        return "; ".join(filter(None, (passed, classified)))
+        mode, asked = mode_word(self.subject.mode), content().classification
+        if asked is None or mode not in asked.modes:
+            return passed
+        return f"{passed}; {await classify(texts, mode, self.classifier)}"
 
     def _read(self, texts: Mapping[str, str]) -> str:
         minors.refuse(texts)

@@ -10,12 +10,19 @@ Which of these readings matters, `term_index.py` decides by the words it looks f
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
+from typing import ParamSpec, TypeVar
 
 from edge_service.moderation.confusables import ALIKE, LEET, LETTERS, SIGNS, UNSEEN
-from edge_service.moderation.remembering import remembering
+
+V = TypeVar("V")
+P = ParamSpec("P")
+# The longest prompt there is. What is longer, a conversation, hardly ever comes twice.
+MAX_REMEMBERED_CHARACTERS = 1000
+MAX_TEXTS = 128
 
 _LEET, _ALIKE, _FOLD = str.maketrans(LEET), str.maketrans(ALIKE), str.maketrans(LEET | ALIKE)
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['’`´ʼ]s(?![^\W_])")
@@ -35,6 +42,21 @@ _MAX_ESCAPES = 4
 # Stands between the name of a reading and the field that it is of.
 _OF = "|"
 _VOWELS = frozenset("aeiouy")  # each a word of its own in some language: "a rousing speech"
+
+
+def remembering(find: Callable[P, V]) -> Callable[P, V]:
+    """The same function, not called again for arguments that came lately, if the first of them, a text, is short.
+
+    Presets add the same words to most requests, and a prompt is read by the refusal and by the rules. For pure
+    functions only: what they find in a text is the same every time.
+    """
+    remembered = lru_cache(maxsize=MAX_TEXTS)(find)
+
+    def found(*arguments: P.args, **named: P.kwargs) -> V:
+        is_short = len(str(arguments[0])) <= MAX_REMEMBERED_CHARACTERS
+        return remembered(*arguments, **named) if is_short else find(*arguments, **named)  # type: ignore[arg-type]
+
+    return found
 
 
 def place(reading: str, field: str) -> str:

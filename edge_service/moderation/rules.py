@@ -12,8 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from edge_service.domain.content_mode import Mode
 from edge_service.moderation.minors import is_negative, lowered
-from edge_service.moderation.normalize import Reading, field_of
-from edge_service.moderation.remembering import remembering
+from edge_service.moderation.normalize import Reading, field_of, remembering
 from edge_service.moderation.term_index import Terms, problem
 from edge_service.policy import Strict, policy
 from shared.errors import ContentNotAllowed

@@ -57,7 +57,8 @@ def fill(job: WorkerJob, chosen: Chosen = NOTHING) -> Filled:
         _merge(complete, preset.filling, f"preset {chosen.preset}")
         _check_preset_fits(complete, name, chosen.preset)
     _merge(complete, job_type.filling, f"default of {name}")
-    add_words(complete, table, chosen)
+    if chosen.style or chosen.quality:
+        add_words(complete, table, chosen)
     kind.draw_seeds(complete)
     return Filled(name, job_type, complete)
 

@@ -16,15 +16,14 @@ from functools import partial
 
 from edge_service.domain.content_mode import mode_word
 from edge_service.domain.decisions import decide
-from edge_service.domain.job_types import JobType
-from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
+from edge_service.domain.kinds import WorkerJob, kind_of
 from edge_service.domain.kinds.kind import ChatModel
 from edge_service.fleet import Fleet
 from edge_service.fleet.chat_client import ChatWorkers, Enough
 from edge_service.planning.enhancement_filter import problem
 from edge_service.planning.enhancement_templates import Enhancement, Template, enhancement
 from edge_service.planning.token_budget import Count, counter
-from shared.errors import AtelierError, InvalidRequest, Violation, reason_word
+from shared.errors import AtelierError, reason_word
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -53,13 +52,6 @@ class Enhanced:
 
 class _Failed(Exception):
     """Why there is no better prompt, in words that hold no content."""
-
-
-def wanted(choice: edge_pb2.Enhancement, job_type: JobType) -> bool:
-    """Whether the prompt is to be improved. Raises InvalidRequest where there is none."""
-    if choice == edge_pb2.ENHANCEMENT_ON and not KINDS[job_type.worker_type].enhanced_by:
-        raise InvalidRequest(Violation("enhancement", "must be left out for chat, which has no prompt"))
-    return choice == edge_pb2.ENHANCEMENT_ON or (job_type.enhanced and choice != edge_pb2.ENHANCEMENT_OFF)
 
 
 async def enhance(

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from edge_service.accounts.tiers import Tier
 from edge_service.domain.content_mode import MODES, asked_mode_word, mode_word, strictest
 from edge_service.domain.decisions import decide
+from edge_service.domain.job_types import JobType
+from edge_service.domain.kinds import KINDS
 from edge_service.domain.principal import Principal
 from edge_service.moderation.rules import content
 from edge_service.planning.defaults import Filled
-from edge_service.planning.enhancement import wanted
 from edge_service.planning.permissions import account_mode
-from shared.errors import PermissionDenied
+from shared.errors import InvalidRequest, PermissionDenied, Violation
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import enum_word
 
@@ -53,10 +54,17 @@ def repeated_content_mode(made: "edge_pb2.ContentMode", tier: Tier, caller: Prin
     return mode
 
 
+def is_enhancement_wanted(choice: edge_pb2.Enhancement, job_type: JobType) -> bool:
+    """Whether the prompt is to be improved. Raises InvalidRequest where there is none."""
+    if choice == edge_pb2.ENHANCEMENT_ON and not KINDS[job_type.worker_type].enhanced_by:
+        raise InvalidRequest(Violation("enhancement", "must be left out for chat, which has no prompt"))
+    return choice == edge_pb2.ENHANCEMENT_ON or (job_type.enhanced and choice != edge_pb2.ENHANCEMENT_OFF)
+
+
 def enhancement(request: edge_pb2.SubmitJobRequest, filled: Filled) -> bool:
     """Whether the prompt is improved."""
     asked = enum_word("Enhancement", edge_pb2.Enhancement.Name(request.enhancement)) if request.enhancement else ""
-    is_on = wanted(request.enhancement, filled.job_type)
+    is_on = is_enhancement_wanted(request.enhancement, filled.job_type)
     why = "request" if asked else f"default of {filled.type_name}"
     if is_on and request.reference_use == edge_pb2.REFERENCE_USE_EXACT_COPY:
         is_on, why = False, "reference_use exact_copy: none"

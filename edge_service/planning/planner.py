@@ -21,7 +21,7 @@ from edge_service.moderation.moderator import Moderation, Moderator, is_slow
 from edge_service.planning import options
 from edge_service.planning.conversation import converse, mode_of, system_prompt
 from edge_service.planning.defaults import Filled, fill, fill_as_chosen
-from edge_service.planning.enhancement import Enhancer, wanted
+from edge_service.planning.enhancement import Enhancer
 from edge_service.planning.permissions import may_chat, may_repeat, may_submit
 from edge_service.planning.token_budget import budget, counter
 from edge_service.policy import current
@@ -100,7 +100,7 @@ class Planner:
         kind = kind_of(job)
         if is_slow(job) or kind.reference_fields(job):
             return True
-        return kind.has_prompt and wanted(request.enhancement, job_types()[kind.type_name(job)])
+        return kind.has_prompt and options.is_enhancement_wanted(request.enhancement, job_types()[kind.type_name(job)])
 
     def credits_of(self, request: edge_pb2.SubmitJobRequest) -> int:
         """What a job costs if it completes."""
@@ -122,7 +122,8 @@ class Planner:
         self._check_capabilities(job)
         moderator = self._moderation.of(caller, job, mode)
         decide("content_mode", "", "", await moderator.check_job(job))
-        await self._references.resolve(job, caller.user_id, tier.allows("references"))
+        if kind.wanted_references(job):
+            await self._references.resolve(job, caller.user_id, tier.allows("references"))
         if options.enhancement(request, filled):
             await self._enhance(job, moderator, seconds_left)
         await budget(job, counter(self._fleet, kind.worker_type))

@@ -4,6 +4,7 @@ A new kind is a subclass in a file of its own, listed in `kinds/__init__.py`. Wh
 size, no seeds, no reference images, no prompt weights.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -17,6 +18,10 @@ from shared.pb.atelier.job.v1 import job_pb2
 Job = TypeVar("Job", bound=Message)
 Result = TypeVar("Result", bound=Message)
 ChatModel = Literal["qwen_instruct", "qwen_base"]
+# Sizes within a bucket take about as long; without buckets every odd size would have an estimate of its own.
+SIDE_BUCKET = 64
+# No job is no work: rates are per unit.
+MIN_UNITS = 1e-6
 
 
 class Size(NamedTuple):
@@ -37,6 +42,15 @@ class Workload(NamedTuple):
 
     name: str
     units: float
+
+
+def denoising_work(type_name: str, size: Size, steps: int, guidance_scale: float, count: int, noun: str) -> Workload:
+    """The work of denoising `count` images, or latent frames, of a size."""
+    pixels = size.width * size.height
+    side = max(SIDE_BUCKET, round(math.sqrt(pixels) / SIDE_BUCKET) * SIDE_BUCKET)
+    passes = 2 if guidance_scale > 1 else 1  # without guidance the model need not see the negative prompt
+    name = f"{type_name} {side}px {steps} steps {count} {noun} {passes} passes"
+    return Workload(name, max(pixels / 1e6 * steps * count * passes, MIN_UNITS))
 
 
 class WantedReference(NamedTuple):

@@ -28,5 +28,4 @@ def default_strength(metadata: sdxl_pb2.SdxlMetadata | wan_pb2.WanMetadata) -> N
 
 def refuse_idle(fields: Sequence[str]) -> None:
     """Raises InvalidRequest for fields that steer a reference image where there is none."""
-    if fields:
-        raise InvalidRequest(*(Violation(field, "has no effect without a reference picture") for field in fields))
+    raise InvalidRequest(*(Violation(field, "has no effect without a reference picture") for field in fields))

@@ -6,8 +6,7 @@ from typing import Any
 
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds import sdxl_prompt_weights
-from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload
-from edge_service.domain.kinds.pixel_work import pixel_work
+from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload, denoising_work
 from edge_service.domain.kinds.sdxl_references import USES, resolve_image_reference
 from shared.errors import InvalidRequest, Violation
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -75,7 +74,7 @@ class SdxlKind(Kind[sdxl_pb2.SdxlJob, sdxl_pb2.SdxlCallback]):
 
     def workload(self, job: sdxl_pb2.SdxlJob) -> Workload:
         config = job.config
-        return pixel_work(
+        return denoising_work(
             self.type_name(job), self.size(job), config.steps, config.guidance_scale, config.num_images, "images"
         )
 

@@ -32,7 +32,8 @@ USES = {
 def resolve_image_reference(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob, use: Use | None, enhancement: int) -> None:
     """Completes what `job` says of its picture. Raises InvalidRequest for what contradicts itself or has no effect."""
     if not job.metadata.reference_image_url:
-        refuse_idle(list(_idle(asked, use)))
+        if idle := list(_idle(asked, use)):
+            refuse_idle(idle)
         job.ClearField("metadata")
         return
     if use:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from edge_service.domain.decisions import decide
-from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload
-from edge_service.domain.kinds.pixel_work import pixel_work
+from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload, denoising_work
 from edge_service.domain.kinds.wan_references import NONE, SLOTS, mode_word, named, resolve_video_references
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -68,7 +67,7 @@ class WanKind(Kind[wan_pb2.WanJob, wan_pb2.WanCallback]):
     def workload(self, job: wan_pb2.WanJob) -> Workload:
         latents = 1 + math.ceil((job.config.frames - 1) / FRAMES_PER_LATENT)
         sampling = job.sampling
-        return pixel_work(
+        return denoising_work(
             self.type_name(job), self.size(job), sampling.steps, sampling.guidance_scale, latents, "latents"
         )
 

@@ -39,7 +39,8 @@ def resolve_video_references(job: wan_pb2.WanJob, asked: wan_pb2.WanJob) -> None
         _set_mode(job, NONE, "default")
     _refuse_mismatch(job, given)
     if job.config.reference_mode == NONE:
-        refuse_idle(["wan.metadata.reference_strength"] if asked.metadata.HasField("reference_strength") else [])
+        if asked.metadata.HasField("reference_strength"):
+            refuse_idle(["wan.metadata.reference_strength"])
         job.ClearField("metadata")
         return
     _drop_unused(job)

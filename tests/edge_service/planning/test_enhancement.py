@@ -12,8 +12,9 @@ from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import WorkerJob
 from edge_service.fleet import Fleet
 from edge_service.fleet.chat_client import ChatWorkers
-from edge_service.planning.enhancement import Enhanced, Enhancer, enhance, wanted
+from edge_service.planning.enhancement import Enhanced, Enhancer, enhance
 from edge_service.planning.enhancement_templates import Enhancement, enhancement
+from edge_service.planning.options import is_enhancement_wanted
 from shared.errors import (
     ContentForbidden,
     ContentNotAllowed,
@@ -301,9 +302,9 @@ ON, OFF, UNSET = edge_pb2.ENHANCEMENT_ON, edge_pb2.ENHANCEMENT_OFF, edge_pb2.ENH
 def test_a_prompt_is_improved_when_asked_or_when_its_type_says_so(
     type_name: str, choice: edge_pb2.Enhancement, expected: bool
 ) -> None:
-    assert wanted(choice, job_types()[type_name]) is expected
+    assert is_enhancement_wanted(choice, job_types()[type_name]) is expected
 
 
 def test_chat_has_no_prompt_to_be_improved() -> None:
     with pytest.raises(InvalidRequest, match="enhancement: must be left out for chat"):
-        wanted(ON, job_types()["chat_turn"])
+        is_enhancement_wanted(ON, job_types()["chat_turn"])

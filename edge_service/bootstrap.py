@@ -123,7 +123,7 @@ class Edge:
         self._dispatcher = Dispatcher(self._leases, self._execution, self._fleet, notifications, self._costs)
         self._forecast = QueueForecast(database, self._fleet.slots, lambda: tiers().ageing_seconds)
         self._watches = WatchHub(database, notifications, self._forecast, self._whole_job)
-        self._webhooks = Webhooks(database, self._http_client, self._urls)
+        self._webhooks = Webhooks(database, notifications, self._http_client, self._urls)
         keep = Keep(config.keep_assets_days, config.keep_jobs_days, config.keep_events_hours)
         self._retention = Retention(self._files, keep)
 

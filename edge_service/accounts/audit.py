@@ -1,6 +1,6 @@
 """The audit log: who was refused what, keys made and revoked, policies that came into force. Append-only, no content.
 
-The table `audit` is for operators, by SQL; migrations/0006 says what its columns are.
+The table `audit` is for operators, by SQL; queue/schema/migrations/0006 says what its columns are.
 """
 
 import logging

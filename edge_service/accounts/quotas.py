@@ -1,4 +1,5 @@
-"""What accounts have used of their quotas. What counts, and how exactly, is said by migrations/0004."""
+"""What accounts have used of their quotas. What counts, and how exactly, is said by the functions
+of the database, queue/schema/functions: check_quotas, count_use and used_by."""
 
 from dataclasses import dataclass
 from datetime import datetime

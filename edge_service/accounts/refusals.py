@@ -4,7 +4,7 @@ import psycopg
 
 from shared.errors import IdempotencyConflict, QueueFull, QuotaExceeded, ReferenceUnusable
 
-# SQLSTATEs that functions in migrations/ raise.
+# SQLSTATEs that functions of the database raise.
 QUEUE_FULL, QUOTA_EXCEEDED, KEY_IN_USE, REFERENCE_GONE = "ATF01", "ATQ01", "ATI01", "ATR01"
 REQUESTS = "requests_per_minute"
 QUOTAS = {

@@ -71,7 +71,12 @@ class Database:
         with translated():
             try:
                 async with self._pool.connection() as connection:
-                    yield connection
+                    try:
+                        yield connection
+                    except psycopg.errors.FeatureNotSupported as error:
+                        # A newer edge gave a table another column, and what is prepared here no longer fits it.
+                        await connection.close()
+                        raise DatabaseUnavailable("the database's tables have changed; nothing was changed") from error
             except psycopg.OperationalError:
                 # The server went away: the other idle connections are as dead as this one. Testing each before each
                 # use would double the cost of every read.

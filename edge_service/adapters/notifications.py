@@ -1,8 +1,8 @@
-"""Who is waiting for which change. One listening and one telling connection per process, however many wait.
+"""Notifications between the edge's replicas, by LISTEN and NOTIFY: two connections per process, however many wait.
 
 A notification is a hint, the tables are the truth: it is sent after the commit of what it tells, wakes this process at
 once and the other replicas a moment later. In the transaction itself it would make all commits wait for each other. One
-may be lost in a crash, so whoever waits also looks by himself now and then; after a lost connection all are woken.
+may be lost in a crash, so what waits also looks by itself now and then; after a lost connection all are woken.
 """
 
 import asyncio
@@ -13,29 +13,31 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import psycopg
 
-# Channels; the payload is a job id, or a worker type for NEW, or the id of an API key for KEYS.
+# Channels; the payload is a job id, or a worker type for NEW, the id of an API key for KEYS, and empty for CALLBACKS.
 NEW, CHANGED, STOPPED, KEYS = "atelier_new", "atelier_changed", "atelier_stopped", "atelier_keys"
+CALLBACKS = "atelier_callbacks"
+CHANNELS = (NEW, CHANGED, STOPPED, KEYS, CALLBACKS)
 
 log = logging.getLogger(__name__)
 RECONNECT_SECONDS = 0.5
-# PostgreSQL refuses what it cannot hold in its queue; what is pending beyond this is forgotten, and everyone looks.
+# PostgreSQL refuses what it cannot hold in its queue; what is pending beyond this is dropped.
 MAX_PENDING = 10_000
 
 
 class Notifications:
-    """Sets the events of those who wait for a channel and a payload."""
+    """Sets the events that wait for a channel and a payload."""
 
     def __init__(self) -> None:
         self._waiting: dict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
-        self._hearing: dict[str, set[Callable[[str], None]]] = defaultdict(set)
+        self._subscribers: dict[str, set[Callable[[str], None]]] = defaultdict(set)
         self._pending: dict[tuple[str, str], None] = {}
-        self._told = asyncio.Event()
+        self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        # Our own notifications come back to us: everyone here has been woken already.
-        self._telling_pid = 0
+        # Our own notifications come back to us: all that waits here has been woken already.
+        self._notifying_pid = 0
 
     def start(self, url: str) -> None:
-        self._tasks = [asyncio.create_task(_ever(loop, url)) for loop in (self._listen, self._broadcast)]
+        self._tasks = [asyncio.create_task(_forever(loop, url)) for loop in (self._listen, self._broadcast)]
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -56,47 +58,47 @@ class Notifications:
                 del self._waiting[channel, payload]
 
     @contextlib.contextmanager
-    def subscribe(self, channel: str, hear: Callable[[str], None]) -> Iterator[None]:
-        """Calls `hear` with the payload of every notification, and with "" when any of them may have been missed."""
-        self._hearing[channel].add(hear)
+    def subscribe(self, channel: str, callback: Callable[[str], None]) -> Iterator[None]:
+        """Calls `callback` with the payload of every notification, and with "" when some may have been missed."""
+        self._subscribers[channel].add(callback)
         try:
             yield
         finally:
-            self._hearing[channel].discard(hear)
+            self._subscribers[channel].discard(callback)
 
     def notify(self, channel: str, payload: str) -> None:
-        """Wakes those who wait, here and in the other replicas. Call it after the commit."""
+        """Wakes what waits, here and in the other replicas. Call it after the commit."""
         self._wake(channel, payload)
         if len(self._pending) < MAX_PENDING:
             self._pending[channel, payload] = None
-        self._told.set()
+        self._changed.set()
 
     async def _broadcast(self, url: str) -> None:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            self._telling_pid = connection.info.backend_pid
+            self._notifying_pid = connection.info.backend_pid
             while True:
-                await self._told.wait()
-                self._told.clear()
+                await self._changed.wait()
+                self._changed.clear()
                 batch, self._pending = self._pending, {}
                 try:
                     await connection.execute(
                         "SELECT pg_notify(channel, payload)"
-                        " FROM unnest(%s::text[], %s::text[]) AS told(channel, payload)",
+                        " FROM unnest(%s::text[], %s::text[]) AS pending(channel, payload)",
                         [[channel for channel, _ in batch], [payload for _, payload in batch]],
                     )
                 except BaseException:
                     self._pending |= batch
-                    self._told.set()
+                    self._changed.set()
                     raise
 
     async def _listen(self, url: str) -> None:
         try:
             async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-                for channel in (NEW, CHANGED, STOPPED, KEYS):
+                for channel in CHANNELS:
                     await connection.execute(f"LISTEN {channel}".encode())
                 self._wake_all()
                 async for notice in connection.notifies():
-                    if notice.pid != self._telling_pid:
+                    if notice.pid != self._notifying_pid:
                         self._wake(notice.channel, notice.payload)
         finally:
             self._wake_all()
@@ -105,19 +107,19 @@ class Notifications:
         for wanted in (payload, ""):
             for event in self._waiting.get((channel, wanted), ()):
                 event.set()
-        for hear in self._hearing.get(channel, ()):
-            hear(payload)
+        for callback in self._subscribers.get(channel, ()):
+            callback(payload)
 
     def _wake_all(self) -> None:
         for events in self._waiting.values():
             for event in events:
                 event.set()
-        for hearing in self._hearing.values():
-            for hear in hearing:
-                hear("")
+        for callbacks in self._subscribers.values():
+            for callback in callbacks:
+                callback("")
 
 
-async def _ever(loop: Callable[[str], Awaitable[None]], url: str) -> None:
+async def _forever(loop: Callable[[str], Awaitable[None]], url: str) -> None:
     """Starts a loop again whenever its connection is lost."""
     while True:
         try:

@@ -9,7 +9,8 @@ from edge_service.domain.kinds import KINDS
 from edge_service.fleet.channel import Credentials
 from edge_service.fleet.circuit_breaker import State
 from edge_service.fleet.discovery import Discovery, Resolve, parse, resolve
-from edge_service.fleet.worker import Speed, Worker, fitting, unmeasured
+from edge_service.fleet.placement import fitting, routing
+from edge_service.fleet.worker import Speed, Worker, unmeasured
 from shared import telemetry
 from shared.pb.atelier.worker.v1 import worker_pb2
 
@@ -46,7 +47,7 @@ class Fleet:
             telemetry.WORKERS.labels(*key).set_function(partial(self._count, key))
 
     def notify(self) -> None:
-        """Wakes whoever waits for a change."""
+        """Wakes what waits for a change."""
         before, self.changed = self.changed, asyncio.Event()
         before.set()
 
@@ -63,12 +64,12 @@ class Fleet:
         if all(worker.breaker.state is State.EJECTED for worker in reached):
             for worker in reached:
                 worker.breaker.probe_sooner()
-        return fitting(reached)
+        return _weighed(fitting(reached))
 
     def choose(self, worker_type: str, needs: Collection[str] = ()) -> Worker | None:
         """The best worker of this type that offers what a job needs; None if none can take it now."""
-        fit = (worker for worker in self.candidates(worker_type) if set(needs) <= set(worker.offers()))
-        return next(fit, None)
+        fit = [worker for worker in self.candidates(worker_type) if set(needs) <= set(worker.offers())]
+        return next(iter(_weighed(fit)), None)
 
     def has(self, worker_type: str, needs: Collection[str] = ()) -> bool:
         """Whether a worker of this type, busy or not, takes work and offers what a job needs."""
@@ -129,3 +130,10 @@ class Fleet:
 
     def _count(self, key: tuple[str, str]) -> int:
         return sum((worker.worker_type or UNKNOWN, worker.state) == key for worker in self.workers)
+
+
+def _weighed(candidates: list[Worker]) -> list[Worker]:
+    """Notes on each of them what speaks for it now, beside the others."""
+    for worker in candidates:
+        worker.routing = routing(worker, len(candidates) - 1)
+    return candidates

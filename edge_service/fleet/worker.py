@@ -66,6 +66,8 @@ class Worker:
         self.in_flight = 0
         self.leaving = False
         """No longer among the addresses of its name: it gets no new job."""
+        self.routing: str | None = None
+        """What was weighed when the fleet last chose it: recorded with the attempts that it gets then."""
         self.breaker = CircuitBreaker()
         self._speed, self._credentials = speed, credentials or Credentials()
         self._others = 0
@@ -263,16 +265,3 @@ async def _next(statuses: Any) -> Any:
     # Not wait_for: that one forgets a cancellation that comes together with an answer.
     async with asyncio.timeout(SILENCE_SECONDS):
         return await statuses.read()
-
-
-def fitting(workers: Sequence[Worker]) -> list[Worker]:
-    """Those of `workers` with a free slot, the best first: trusted, then fast, then with the most free slots."""
-    free = [worker for worker in workers if worker.free > 0]
-    random.shuffle(free)  # else all replicas would run to the first of equals, and all but one find it taken
-    return sorted(free, key=_worth, reverse=True)
-
-
-def _worth(worker: Worker) -> tuple[bool, float, int]:
-    # Differences below a tenth are noise: there the load decides.
-    speed = 1.0 if worker.speed is None else round(worker.speed, 1)
-    return worker.breaker.state is State.TRUSTED, speed, worker.free

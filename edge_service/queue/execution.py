@@ -176,7 +176,9 @@ def worker_slot(worker: Worker) -> WorkerSlot | None:
     """A worker as the tables know it; None if it has just been lost."""
     if worker.description is None or worker.status is None:
         return None
-    return WorkerSlot(worker.worker_type, worker.address, worker.description.worker_id, worker.status.slots)
+    return WorkerSlot(
+        worker.worker_type, worker.address, worker.description.worker_id, worker.status.slots, worker.routing
+    )
 
 
 async def retry_until_database_is_back(write: Callable[[], Awaitable[T]]) -> T:

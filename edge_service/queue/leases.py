@@ -1,14 +1,14 @@
 """Leases: the right to execute a job, fenced by the number of the attempt.
 
 A worker's result is written only under the attempt it belongs to and while that attempt runs: a late answer of a worker
-that was given up changes nothing and is told so. The rules are functions of the database, migrations/0002 and 0004.
+that was given up changes nothing and is told so. The rules are functions of the database, schema/functions.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from edge_service.adapters.database import Database, fetch_all, fetch_value
-from edge_service.adapters.notifications import CHANGED, NEW, Notifications
+from edge_service.adapters.notifications import CALLBACKS, CHANGED, NEW, Notifications
 from edge_service.domain.kinds import Callback
 from edge_service.queue.rows import AssetRow, Lease, WorkerSlot, lease_of
 from edge_service.queue.sql import STARTED, ended
@@ -37,14 +37,16 @@ class Leases:
     async def lease(self, worker: WorkerSlot, offers: Sequence[str], count: int, ageing_seconds: float) -> list[Lease]:
         """Leases up to `count` queued jobs for a worker, fewer if other replicas have filled its slots."""
         return await self._leased(
-            f"SELECT * FROM lease_jobs(%s, %s, %s, %s, %s, %s, {LEASE}, %s)",
-            [worker.worker_type, worker.address, worker.worker_id, list(offers), count, worker.slots, ageing_seconds],
-        )
+            f"SELECT * FROM lease_jobs(%s, %s, %s, %s, %s, %s, {LEASE}, %s, %s)",
+            [worker.worker_type, worker.address, worker.worker_id, list(offers), count, worker.slots, ageing_seconds,
+             worker.routing],
+        )  # fmt: skip
 
     async def lease_one(self, job_id: str, worker: WorkerSlot) -> Lease | None:
         """Leases one interactive job; None if it is not queued any more, or the worker has no free slot."""
-        values = [job_id, worker.worker_type, worker.address, worker.worker_id, worker.slots]
-        return next(iter(await self._leased(f"SELECT * FROM lease_job(%s, %s, %s, %s, %s, {LEASE})", values)), None)
+        query = f"SELECT * FROM lease_job(%s, %s, %s, %s, %s, {LEASE}, %s)"
+        values = [job_id, worker.worker_type, worker.address, worker.worker_id, worker.slots, worker.routing]
+        return next(iter(await self._leased(query, values)), None)
 
     async def take_over(self) -> list[Lease]:
         """Takes over one running job whose lease has expired: its edge replica is gone. The caller settles it."""
@@ -62,6 +64,8 @@ class Leases:
             last: int | None = await fetch_value(connection, "SELECT record_events(%s, %s, %s, %s, %s)", values)
         if last is not None:
             self._notifications.notify(CHANGED, lease.job_id)
+            if lease.webhook_on_start and after == lease.last_sequence:
+                self._notifications.notify(CALLBACKS, "")
         return last
 
     async def complete(self, lease: Lease, callback: Callback, assets: Sequence[AssetRow], rest: Unwritten) -> bool:
@@ -80,12 +84,15 @@ class Leases:
         columns = [
             [getattr(asset, name) for asset in assets] for name in ("key", "type", "mime_type", "bytes", "sha256")
         ]
-        return await self._change(
+        ran = await self._change(
             lease,
             f"SELECT end_job({', '.join(['%s'] * 15)})",
             [lease.job_id, lease.attempt, status, callback and callback.SerializeToString(), *_error(error), after,
              [event.SerializeToString() for event in events], STARTED, ended(status), *columns],
         )  # fmt: skip
+        if ran and lease.has_webhook:
+            self._notifications.notify(CALLBACKS, "")
+        return ran
 
     async def requeue(self, lease: Lease, error: job_pb2.JobError, delay_seconds: float, counts: bool) -> bool:
         """Gives a job back to the queue after a transient failure. False if the lease is lost.
@@ -137,6 +144,7 @@ class Leases:
             values = [*_error(TOO_LATE), ended("expired")]
             while job_id := await fetch_value(connection, "SELECT expire_job(%s, %s, %s)", values):
                 self._notifications.notify(CHANGED, job_id)
+                self._notifications.notify(CALLBACKS, "")  # whether it has a webhook is not worth another read
 
 
 def _error(error: job_pb2.JobError | None) -> tuple[bytes | None, int | None]:

@@ -31,6 +31,8 @@ class Lease:
     cost: float
     """Estimated worker-seconds, as charged to its owner's share."""
     last_sequence: int
+    has_webhook: bool = False
+    webhook_on_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class WorkerSlot:
     address: str
     worker_id: str
     slots: int
+    routing: str | None = None
+    """What was weighed when it was chosen; stored with the attempts that it gets."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,13 @@ def lease_of(row: Row) -> Lease:
     return Lease(
         row["id"], row["owner"], row["type"], row["worker_type"], row["attempt"],
         KINDS[row["worker_type"]].job_class.FromString(row["plan"]), row["deadline"], row["interactive"], row["kind"],
-        row["cost"], row["last_sequence"],
+        row["cost"], row["last_sequence"], row["webhook_url"] is not None, row["webhook_on_start"],
     )  # fmt: skip
 
 
-def job_message(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
-    """A job as clients see it. Asset URLs are not in it: they are signed on read."""
+def job_message(row: Row) -> edge_pb2.Job:
+    """A job as clients see it, from a row of `job_query`. Asset URLs are not in it: they are signed on read."""
+    attempts = _attempts(row)
     record = edge_pb2.Job.FromString(row["decisions"])
     record.MergeFrom(
         edge_pb2.Job(
@@ -75,7 +80,7 @@ def job_message(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
             priority=row["priority"],
             charge=row["credits"] if row["status"] == "completed" else 0,
             retry_of=row["retry_of"],
-            attempts=[_attempt(found) for found in attempts],
+            attempts=[attempt for attempt, _ in attempts],
             created=timestamp(row["created"]),
             started=timestamp(row["started"]),
             ended=timestamp(row["ended"]),
@@ -84,23 +89,53 @@ def job_message(row: Row, attempts: Sequence[Row]) -> edge_pb2.Job:
             error=_error(row["error"]),
         )
     )
-    record.decisions.extend(_routing(attempts, row["needs"]))
+    record.decisions.extend(_routing(attempts))
+    if row["webhook_url"]:
+        record.webhook.CopyFrom(_delivery(row))
     getattr(record, row["worker_type"]).ParseFromString(row["plan"])
     if row["callback"] is not None:
         getattr(record, f"{row['worker_type']}_callback").ParseFromString(row["callback"])
     return record
 
 
-def _routing(attempts: Sequence[Row], needs: Sequence[str]) -> Iterator[edge_pb2.Decision]:
+def _attempts(row: Row) -> list[tuple[edge_pb2.Attempt, str | None]]:
+    """The attempts of a job, each with what was weighed when its worker was chosen."""
+    columns = ("numbers", "workers", "starts", "ends", "errors", "routings")
+    return [
+        (
+            edge_pb2.Attempt(
+                number=number, worker_id=worker_id, started=timestamp(started), ended=timestamp(ended),
+                error=_error(error),
+            ),
+            routing,
+        )
+        for number, worker_id, started, ended, error, routing in zip(
+            *(row[f"attempt_{name}"] or () for name in columns), strict=True
+        )
+    ]  # fmt: skip
+
+
+def _routing(attempts: Sequence[tuple[edge_pb2.Attempt, str | None]]) -> Iterator[edge_pb2.Decision]:
     """Which worker each attempt went to, as decisions: it is chosen when the job is leased, not when it is planned."""
     before = ""
-    for attempt in attempts:
-        offers = f" that offers {', '.join(needs)}" if needs else ""
-        decision = edge_pb2.Decision(field="worker_id", to=attempt["worker_id"])
+    for attempt, routing in attempts:
+        decision = edge_pb2.Decision(field="worker_id", to=attempt.worker_id)
         setattr(decision, "from", before)
-        decision.why = f"attempt {attempt['number']}: the best worker with a free slot{offers}"
-        before = attempt["worker_id"]
+        decision.why = f"attempt {attempt.number}: {routing or 'what was weighed was not recorded'}"
+        before = attempt.worker_id
         yield decision
+
+
+def _delivery(row: Row) -> edge_pb2.WebhookDelivery:
+    """How the delivery of a job's callbacks stands."""
+    told = edge_pb2.WebhookDelivery(url=row["webhook_url"], state=edge_pb2.WEBHOOK_STATE_PENDING)
+    if (state := row["webhook_state"]) is None:
+        return told
+    told.state = cast(edge_pb2.WebhookState, edge_pb2.WebhookState.Value(f"WEBHOOK_STATE_{state.upper()}"))
+    told.attempts, told.last_error = row["webhook_tries"], row["webhook_error"] or ""
+    if state == "pending":
+        told.next_attempt.FromDatetime(row["webhook_next_try"])
+    return told
 
 
 def event(row: Row) -> edge_pb2.JobEvent:
@@ -136,13 +171,6 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp
-
-
-def _attempt(row: Row) -> edge_pb2.Attempt:
-    return edge_pb2.Attempt(
-        number=row["number"], worker_id=row["worker_id"], started=timestamp(row["started"]),
-        ended=timestamp(row["ended"]), error=_error(row["error"]),
-    )  # fmt: skip
 
 
 def _error(data: bytes | None) -> job_pb2.JobError | None:

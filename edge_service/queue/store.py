@@ -1,7 +1,7 @@
-"""What owners do with their jobs and assets. SQL lives in the files of this folder and in migrations/ alone.
+"""What owners do with their jobs and assets. SQL lives in the files of this folder and in schema/ alone.
 
 A job goes queued -> leased -> processing -> completed | failed | cancelled | expired. The database refuses every other
-move; the rules are functions in migrations/0002 and 0004.
+move; the rules are functions, one a file, in schema/functions.
 """
 
 import time
@@ -15,19 +15,25 @@ from psycopg.errors import UniqueViolation
 from edge_service.accounts.quotas import QUOTAS, Accounts, quota_values
 from edge_service.accounts.refusals import REQUESTS, refusal
 from edge_service.accounts.tiers import Limits
-from edge_service.adapters.database import Connection, Database, Row, fetch_all, fetch_value
-from edge_service.adapters.notifications import CHANGED, NEW, STOPPED, Notifications
+from edge_service.adapters.database import Database, fetch_all, fetch_value
+from edge_service.adapters.notifications import CALLBACKS, CHANGED, NEW, STOPPED, Notifications
 from edge_service.domain.job_id import new_job_id
 from edge_service.domain.kinds import KINDS, kind_of
 from edge_service.domain.plan import Plan
 from edge_service.queue.estimates.cost_model import Cost
+from edge_service.queue.job_query import COLUMNS, EARLIER, HISTORY, JOB, page_query
 from edge_service.queue.rows import asset_message, job_message
 from edge_service.queue.sql import QUEUED, ended
-from edge_service.queue.webhooks.delivery import delivery
 from shared.errors import AssetNotFound, AtelierError, JobNotEnded, JobNotFound, QuotaExceeded
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
+# A page of jobs is well below the 4 MiB that a gRPC client takes.
+MAX_PAGE_BYTES = 2**20
+ENDED_PLAN = """
+SELECT status, type, worker_type, plan, decisions, created, ended, deadline, priority, needs, credits, webhook_url,
+    webhook_on_start
+FROM jobs WHERE id = %s AND owner = %s"""
 CANCELLED = job_pb2.JobError(reason=job_pb2.ERROR_REASON_CANCELLED, message="cancelled by its owner")
 
 
@@ -71,28 +77,26 @@ class Store:
                     keys = kind_of(plan.job).reference_keys(plan.job)
                     query, values = (SUBMIT_WITH_REFERENCES, [keys]) if keys else (SUBMIT, [])
                     [row] = await fetch_all(connection, query, _values(submission, job_id) + values)
-                    job = await self._record(connection, row)
                 break
             except UniqueViolation:
                 continue  # the random suffix was taken within this second
             except psycopg.Error as error:
                 raise await self._counted(refusal(error, plan.type_name, plan.worker_type), submission) from None
         self._notifications.notify(NEW, plan.worker_type)
-        return job
+        return job_message(row)
 
     async def earlier(self, owner: str, key: str, digest: bytes) -> edge_pb2.Job | None:
         """The job that this key and request stand for; None if there is none. Raises nothing for another request."""
-        query = "SELECT job_id FROM idempotency WHERE owner = %s AND key = %s AND request = %s"
-        query += " AND created > now() - interval '24 hours'"
+        if not key:
+            return None
         async with self._database.connection() as connection:
-            rows = await fetch_all(connection, query, [owner, key, digest]) if key else []
-        return await self.job(owner, rows[0]["job_id"]) if rows else None
+            rows = await fetch_all(connection, EARLIER, {"owner": owner, "key": key, "request": digest})
+        return job_message(rows[0]) if rows else None
 
     async def ended_plan(self, owner: str, job_id: str) -> Plan:
         """What an ended job of this owner executed. Raises JobNotFound, JobNotEnded."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s AND owner = %s", [job_id, owner])
-            row = await cursor.fetchone()
+            row = await (await connection.execute(ENDED_PLAN, [job_id, owner])).fetchone()
         if row is None:
             raise _not_found(job_id)
         if row["ended"] is None:
@@ -108,24 +112,24 @@ class Store:
     async def job(self, owner: str, job_id: str) -> edge_pb2.Job:
         """One job of this owner. Raises JobNotFound, also for somebody else's."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s AND owner = %s", [job_id, owner])
-            row = await cursor.fetchone()
-            if row is None:
-                raise _not_found(job_id)
-            return await self._record(connection, row)
+            row = await (await connection.execute(JOB, {"id": job_id, "owner": owner})).fetchone()
+        if row is None:
+            raise _not_found(job_id)
+        return job_message(row)
 
     async def jobs(
-        self, owner: str, statuses: Sequence[str], before: tuple[datetime, str] | None, limit: int
-    ) -> list[edge_pb2.Job]:
-        """The owner's jobs, newest first, those older than `before` (created, id)."""
-        query = "SELECT * FROM jobs WHERE owner = %(owner)s"
-        query += " AND status = ANY(%(statuses)s)" if statuses else ""
-        query += " AND (created, id) < (%(created)s, %(id)s)" if before else ""
+        self, owner: str, statuses: Sequence[str], before: tuple[datetime, str] | None, limit: int,
+        max_bytes: int = MAX_PAGE_BYTES,
+    ) -> list[edge_pb2.Job]:  # fmt: skip
+        """The owner's jobs, newest first, those older than `before` (created, id).
+
+        None follows those that have `max_bytes` together as they are stored, so that a page of large jobs stays small.
+        """
         created, last_id = before or (None, None)
         values = {"owner": owner, "statuses": list(statuses), "created": created, "id": last_id, "limit": limit}
         async with self._database.connection() as connection:
-            rows = await fetch_all(connection, query + " ORDER BY created DESC, id DESC LIMIT %(limit)s", values)
-            return [await self._record(connection, row) for row in rows]
+            query = page_query(bool(statuses), before is not None)
+            return [job_message(row) for row in await fetch_all(connection, query, {**values, "max_bytes": max_bytes})]
 
     async def cancel(self, owner: str, job_id: str) -> edge_pb2.Job:
         """Ends an open job as cancelled; an ended one stays as it is. Raises JobNotFound."""
@@ -136,7 +140,10 @@ class Store:
             self._notifications.notify(STOPPED, job_id)
         if ran is not None:
             self._notifications.notify(CHANGED, job_id)
-        return await self.job(owner, job_id)
+        job = await self.job(owner, job_id)
+        if ran is not None and job.HasField("webhook"):
+            self._notifications.notify(CALLBACKS, "")
+        return job
 
     async def asset(self, owner: str, key: str) -> edge_pb2.Asset:
         """One asset of this owner. Raises AssetNotFound, also for somebody else's."""
@@ -189,19 +196,10 @@ class Store:
             await self.accounts.count_request(submission.owner, submission.limits.quotas)
         return refused
 
-    async def _record(self, connection: Connection, row: Row) -> edge_pb2.Job:
-        attempts: list[Row] = []
-        if row["attempt"]:
-            query = "SELECT * FROM attempts WHERE job_id = %s ORDER BY number"
-            attempts = await fetch_all(connection, query, [row["id"]])
-        job = job_message(row, attempts)
-        if row["webhook_url"]:
-            job.webhook.CopyFrom(await delivery(connection, row))
-        return job
 
-
-SUBMIT = f"SELECT * FROM submit_job({', '.join(['%s'] * 24)}, {QUOTAS})"
-SUBMIT_WITH_REFERENCES = f"{SUBMIT.replace('*', 'job.*', 1)} AS job, hold_references(job.id, job.owner, %s)"
+SUBMITTED = f"SELECT {COLUMNS} FROM submit_job({', '.join(['%s'] * 24)}, {QUOTAS}) AS jobs"
+SUBMIT = f"{SUBMITTED} {HISTORY}"
+SUBMIT_WITH_REFERENCES = f"{SUBMITTED} CROSS JOIN LATERAL hold_references(jobs.id, jobs.owner, %s) {HISTORY}"
 
 
 def _values(submission: Submission, job_id: str) -> list[object]:

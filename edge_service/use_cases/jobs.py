@@ -5,14 +5,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from edge_service.queue.estimates.queue_forecast import QueueForecast
-from edge_service.queue.store import Store
+from edge_service.queue.store import MAX_PAGE_BYTES, Store
 from edge_service.queue.watch.hub import WatchHub
 from edge_service.use_cases.links import Links
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 PAGE_SIZE = 20
-# Enough for the longest page of ordinary jobs; well below the 4 MiB that a gRPC client takes.
-PAGE_BYTES, BATCH_SIZE = 2**20, 5
 
 Position = tuple[datetime, str]
 """Creation time and id of an item in a list, newest first: the list goes on behind it."""
@@ -40,21 +38,12 @@ class Jobs:
     async def list(
         self, owner: str, statuses: Sequence[str], before: Position | None, size: int = PAGE_SIZE
     ) -> JobPage:
-        """A page of jobs, newest first; of `statuses` alone if there are any."""
-        jobs: list[edge_pb2.Job] = []
-        size_in_bytes = 0
-        # In small batches: a job may be large, and neither the page nor what is read for it may grow without end.
-        while len(jobs) < size and size_in_bytes < PAGE_BYTES:
-            batch = await self._store.jobs(owner, statuses, before, BATCH_SIZE)
-            taken = batch[: size - len(jobs)]
-            jobs += [await self._links.job(job) for job in taken]
-            size_in_bytes += sum(job.ByteSize() for job in taken)
-            if len(taken) == len(batch) < BATCH_SIZE:
-                before = None
-                break
-            before = jobs[-1].created.ToDatetime(UTC), jobs[-1].id
+        """A page of jobs, newest first; of `statuses` alone if there are any. It is shorter where jobs are large."""
+        found = await self._store.jobs(owner, statuses, before, size + 1)
+        jobs = [await self._links.job(job) for job in found[:size]]
+        is_more = len(found) > size or sum(job.ByteSize() for job in jobs) >= MAX_PAGE_BYTES
         await self._foresee(jobs)  # once: where the queue is deep, each time takes a second
-        return JobPage(jobs, before)
+        return JobPage(jobs, (jobs[-1].created.ToDatetime(UTC), jobs[-1].id) if is_more else None)
 
     def watch(self, owner: str, job_id: str, after: int) -> AsyncGenerator[edge_pb2.WatchJobResponse, None]:
         """What happens to a job after a sequence number, to its end. Raises JobNotFound, Draining."""

@@ -1,7 +1,7 @@
 """The tables of jobs as the edge's two sides use them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -57,6 +57,7 @@ class Jobs:
     store: Store
     leases: Leases
     database: Database
+    notifications: Notifications = field(default_factory=Notifications)
 
     async def submit(
         self, owner: str = "ann", planned: Plan | None = None, cost: float = 1.0, limits: Limits = MANY, key: str = "",
@@ -100,4 +101,4 @@ class Jobs:
 @pytest.fixture
 def jobs(database: Database) -> Jobs:
     notifications = Notifications()
-    return Jobs(Store(database, notifications), Leases(database, notifications), database)
+    return Jobs(Store(database, notifications), Leases(database, notifications), database, notifications)

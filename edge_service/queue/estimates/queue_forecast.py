@@ -1,8 +1,8 @@
-"""QueuePositions in the queue, and when jobs will probably start and end.
+"""Positions in the queue, and when jobs will probably start and end.
 
-The order is the one in which `lease_jobs` takes jobs if nothing changes: by level, then by where in the owner's share
-the job begins, and within a line first in first out. New jobs, retries and ageing change it as time goes by; where a
-line has waited so long that it rose to those of a higher priority, it may also come a few places later than foreseen.
+The order is that of the function `queue_order`: the one in which `lease_jobs` takes jobs if nothing changes. New jobs,
+retries and ageing change it as time goes by; where a line has waited so long that it rose to those of a higher
+priority, it may also come a few places later than foreseen.
 """
 
 import asyncio
@@ -15,41 +15,13 @@ from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.queue.estimates.eta import Ahead, estimated
 from shared.pb.atelier.edge.v1 import edge_pb2
 
-# What `lease_jobs` does one by one, for all at once. The first job of a line has what the line has waited for: it is
-# taken with the lines whose priority it has reached, for once those above are done theirs bounds what waiting gives.
-# Those behind it begin to wait when it is taken. All lines of an owner advance together, so an owner's jobs have one
-# order: by level, then by line; where each begins is the vtime of its line and the cost of those before it.
-# The spread of a kind of which little is known is an error that all its jobs share: such errors add up, others do not.
 QUERY = """
 WITH wanted AS MATERIALIZED (
     SELECT id, worker_type, status = 'queued' AS waits, cost, spread, samples, attempt FROM jobs
     WHERE id = ANY(%(ids)s) AND (status IN ('leased', 'processing') OR status = 'queued' AND NOT interactive)
-), lines AS MATERIALIZED (
-    SELECT lines.*, worker_type, dense_rank() OVER (ORDER BY worker_type, owner) AS share
-    FROM (SELECT DISTINCT worker_type FROM wanted WHERE waits) AS types,
-        waiting_lines(worker_type, NULL, %(ageing)s) AS lines
-), priorities AS MATERIALIZED (
-    SELECT DISTINCT worker_type, priority FROM lines
-), waiting AS (
-    SELECT jobs.id, worker_type, share, vtime, jobs.created, cost, spread ^ 2 AS variance,
-        spread / sqrt(1 + samples) AS doubt, CASE jobs.created WHEN head THEN served_at ELSE priority END AS level,
-        lines.served IS NULL AND jobs.created = head AS fresh
-    FROM lines CROSS JOIN LATERAL (
-        SELECT max(priorities.priority) AS served_at FROM priorities
-        WHERE priorities.worker_type = lines.worker_type AND priorities.priority <= lines.level
-    ) AS served JOIN jobs USING (owner, worker_type, priority) WHERE status = 'queued' AND NOT interactive
-), begun AS (
-    SELECT *, vtime + coalesce(sum(cost) OVER (
-        PARTITION BY share ORDER BY level DESC, vtime, created, id
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    ), 0) AS begin FROM waiting
 ), ordered AS (
-    SELECT id, row_number() OVER line AS position,
-        sum(cost) OVER line AS cost, sum(variance) OVER line AS variance, sum(doubt) OVER line AS doubt
-    FROM begun WINDOW line AS (
-        PARTITION BY worker_type ORDER BY level DESC, begin, fresh DESC, created, share, id
-        ROWS UNBOUNDED PRECEDING
-    )
+    SELECT queued.* FROM (SELECT DISTINCT worker_type FROM wanted WHERE waits) AS types,
+        queue_order(worker_type, %(ageing)s) AS queued
 ), running AS MATERIALIZED (
     SELECT id, worker_type, spread ^ 2 AS variance, spread / sqrt(1 + samples) AS doubt, greatest(
         cost - took, %(least)s * greatest(cost, took)
@@ -61,7 +33,7 @@ WITH wanted AS MATERIALIZED (
     SELECT worker_type, array_agg(remaining) AS seconds, sum(variance) AS variance, sum(doubt) AS doubt
     FROM running GROUP BY worker_type
 )
-SELECT wanted.id, wanted.worker_type, wanted.cost, wanted.spread, wanted.samples, position, remaining,
+SELECT wanted.id, wanted.worker_type, wanted.cost, wanted.spread, wanted.samples, place AS position, remaining,
     coalesce(ordered.cost, 0) - wanted.cost AS ahead, coalesce(busy.seconds, '{}') AS busy,
     coalesce(ordered.variance, 0) - wanted.spread ^ 2 + coalesce(busy.variance, 0) AS variance,
     coalesce(ordered.doubt, 0) - wanted.spread / sqrt(1 + wanted.samples) + coalesce(busy.doubt, 0) AS doubt
@@ -80,7 +52,7 @@ class Forecast:
 
 
 class QueueForecast:
-    """Answers however many ask with one query at a time: those who come meanwhile share the next one."""
+    """Answers with one query at a time, however many ask: calls that come meanwhile share the next one."""
 
     def __init__(self, database: Database, slots: Callable[[str], int], ageing_seconds: Callable[[], float]) -> None:
         """`slots` gives those of all accepting workers of a type; 0 while there are none."""
@@ -91,7 +63,7 @@ class QueueForecast:
         self._rests_until = 0.0
 
     async def of(self, job_ids: Sequence[str]) -> dict[str, Forecast]:
-        """QueueForecast by job. Jobs that ended, wait for their caller only or do not exist have none.
+        """Forecasts by job. Jobs that ended, wait for their caller only or do not exist have none.
 
         Raises DatabaseUnavailable."""
         if not job_ids:
@@ -99,9 +71,9 @@ class QueueForecast:
         self._asked.update(job_ids)
         if self._next is None:
             self._next = asyncio.create_task(self._answer())
-            # All who asked may have gone away by the time it fails.
+            # All callers may have gone away by the time it fails.
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # One of those who share it may go away without taking the answer from the others.
+        # One caller that goes away does not take the answer from the others.
         found = await asyncio.shield(self._next)
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 

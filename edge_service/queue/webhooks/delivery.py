@@ -1,7 +1,8 @@
 """Callbacks on their way to their receivers: each at least once, those of one job in order, until taken or given up.
 
 A replica takes a callback by moving its next try beyond the time that sending may last. One that dies loses nothing:
-the next try comes, with the same event id.
+the next try comes, with the same event id. Replicas look for callbacks when they are notified of one, when the next try
+of one is due, and now and then, for a notification may be lost.
 """
 
 import asyncio
@@ -12,22 +13,22 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
-from typing import cast
 
 from edge_service.adapters.asset_urls import AssetUrls
-from edge_service.adapters.database import Connection, Database, Row
+from edge_service.adapters.database import Database, Row, fetch_value
 from edge_service.adapters.http_client import Answer, GuardedHttpClient, RequestFailed
+from edge_service.adapters.notifications import CALLBACKS, Notifications
 from edge_service.queue.webhooks import payload
 from shared.errors import DatabaseUnavailable
-from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.telemetry import WEBHOOKS
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
-# How many are sent at once; a slow receiver, or a user with many of them, holds up only his own.
+# The longest time between two looks, and that after a failed one.
+MAX_WAIT_SECONDS, RETRY_SECONDS = 30.0, 1.0
+# How many are sent at once; a slow receiver, or a user with many of them, delays no others.
 MAX_CONCURRENT, MAX_PER_HOST, MAX_PER_OWNER = 32, 2, 4
-# An owner whose receiver kept us waiting for so long, whatever it said then, has one at once for a while.
+# An owner whose receiver took so long to answer, whatever it said then, has one at once for a while.
 SLOW_SECONDS, SLOW_FOR_SECONDS = 4.0, 600.0
 # All such owners together never have more than this share of the places: however many they are, the others have theirs.
 MAX_SHARE_OF_SLOW = 0.5
@@ -68,26 +69,29 @@ UPDATE outbox SET error = %(error)s, next_try = now() + %(delay)s * interval '1 
     WHEN %(gone)s OR now() + %(delay)s * interval '1 second' > created + %(limit)s * interval '1 second' THEN 'given_up'
     ELSE 'pending' END
 WHERE job_id = %(job_id)s AND number = %(number)s AND state = 'pending' AND tries = %(tries)s RETURNING state"""
-# The one that is being sent; where none is, the last.
-LATEST = """
-SELECT * FROM outbox WHERE job_id = %s
-ORDER BY state = 'pending' DESC, CASE state WHEN 'pending' THEN number ELSE -number END LIMIT 1"""
+
+
+NEXT = (
+    "SELECT extract(epoch FROM min(next_try) - now())::float8 FROM outbox WHERE state = 'pending' AND next_try > now()"
+)
 
 
 class Webhooks:
     """Sends what is in the outbox."""
 
-    def __init__(self, database: Database, outgoing: GuardedHttpClient, urls: AssetUrls) -> None:
-        self._database, self._outgoing, self._urls = database, outgoing, urls
-        self._house = b""
+    def __init__(
+        self, database: Database, notifications: Notifications, outgoing: GuardedHttpClient, urls: AssetUrls
+    ) -> None:
+        self._database, self._notifications, self._outgoing, self._urls = database, notifications, outgoing, urls
+        self._secret = b""
         self._due = asyncio.Event()
         self._sending: dict[asyncio.Task[None], Row] = {}
         self._slow: dict[str, float] = {}  # owner -> until when, on the monotonic clock
         self._loop: asyncio.Task[None] | None = None
 
-    def start(self, house_secret: bytes) -> None:
-        """Begins to send. `house_secret` is what the secrets of all owners are derived from."""
-        self._house = house_secret
+    def start(self, secret: bytes) -> None:
+        """Begins to send. `secret` is what the secrets of all owners are derived from."""
+        self._secret = secret
         self._loop = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -101,18 +105,31 @@ class Webhooks:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        self._notifications.notify(CALLBACKS, "")  # another replica goes on, with what waited for these too
 
     async def _run(self) -> None:
-        while True:
-            self._due.clear()
-            try:
-                await self._take_all()
-            except DatabaseUnavailable:
-                log.warning("cannot look for callbacks to send: the database cannot be reached")
-            except Exception:
-                log.exception("cannot look for callbacks to send")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), POLL_SECONDS)
+        with self._notifications.event(CALLBACKS, "") as self._due:
+            while True:
+                self._due.clear()
+                # Asked before any is taken: what becomes due meanwhile is not missed.
+                begun, seconds = time.monotonic(), RETRY_SECONDS
+                try:
+                    seconds = await self._seconds_to_next()
+                    await self._take_all()
+                except DatabaseUnavailable:
+                    log.warning("cannot look for callbacks to send: the database cannot be reached")
+                except Exception:
+                    log.exception("cannot look for callbacks to send")
+                # Not wait_for: that one forgets a cancellation that comes together with a notification.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(begun + seconds - time.monotonic()):
+                        await self._due.wait()
+
+    async def _seconds_to_next(self) -> float:
+        """Seconds until the next try of a callback that is not due yet, at most MAX_WAIT_SECONDS."""
+        async with self._database.connection() as connection:
+            seconds: float | None = await fetch_value(connection, NEXT, None)
+        return MAX_WAIT_SECONDS if seconds is None else min(seconds, MAX_WAIT_SECONDS)
 
     async def _take_all(self) -> None:
         while len(self._sending) < MAX_CONCURRENT and (row := await self._take()):
@@ -145,7 +162,7 @@ class Webhooks:
         return self._slow.get(owner, 0.0) > time.monotonic()
 
     def _waited(self, owner: str, seconds: float) -> None:
-        """Remembers whose receiver was slow. That it was quick since forgives nothing: he may have others."""
+        """Notes whose receiver was slow. That it was quick since changes nothing: the owner may have others."""
         now = time.monotonic()
         self._slow = {known: until for known, until in self._slow.items() if until > now}
         if seconds >= SLOW_SECONDS:
@@ -172,7 +189,7 @@ class Webhooks:
 
     async def _post(self, row: Row) -> Answer:
         content = await payload.body(row, self._urls)
-        secret = payload.secret_of(self._house, row["owner"])
+        secret = payload.secret_of(self._secret, row["owner"])
         headers = payload.headers(row, content, secret, int(time.time()))
         begun = time.monotonic()
         try:
@@ -193,19 +210,6 @@ class Webhooks:
             }  # fmt: skip
             kept = await (await connection.execute(NOT_DELIVERED, values)).fetchone()
         return "given_up" if kept and kept["state"] == "given_up" else "retried"
-
-
-async def delivery(connection: Connection, row: Row) -> edge_pb2.WebhookDelivery:
-    """How the delivery of a job's callbacks stands, for a row of `jobs` with a webhook."""
-    found = await (await connection.execute(LATEST, [row["id"]])).fetchone()
-    told = edge_pb2.WebhookDelivery(url=row["webhook_url"], state=edge_pb2.WEBHOOK_STATE_PENDING)
-    if found is None:
-        return told
-    told.state = cast(edge_pb2.WebhookState, edge_pb2.WebhookState.Value(f"WEBHOOK_STATE_{found['state'].upper()}"))
-    told.attempts, told.last_error = found["tries"], found["error"] or ""
-    if found["state"] == "pending":
-        told.next_attempt.FromDatetime(found["next_try"])
-    return told
 
 
 def problem_of(status: int) -> str:

@@ -25,7 +25,7 @@ from tests.kit.job_tables import MANY, PLENTY, SLOT, Jobs, asset, limits, plan
 from tests.kit.planned import planned as planned_job
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_ENGINE_FAILED, message="broken")
-WAN_SEAT = WorkerSlot("wan", "worker:2", "wan_worker_001", 100)
+WAN_SLOT = WorkerSlot("wan", "worker:2", "wan_worker_001", 100)
 CROWD = 64
 
 
@@ -316,7 +316,7 @@ async def test_no_more_jobs_run_than_may_whatever_their_type_and_replica(replica
         for number in range(20):
             await jobs.submit(owner, [plan(), video()][number % 2], limits=limits(max_running=3))
     for _ in range(8):
-        calls = (leased(replicas[number % 2], [SLOT, WAN_SEAT][number // 2 % 2], 2) for number in range(16))
+        calls = (leased(replicas[number % 2], [SLOT, WAN_SLOT][number // 2 % 2], 2) for number in range(16))
         await asyncio.gather(*calls)
         rows = await jobs.execute("SELECT owner, count(*) FROM jobs WHERE lease_expires IS NOT NULL GROUP BY owner")
         assert {row["owner"]: row["count"] for row in rows} == {"ann": 3, "bob": 3, "eve": 3}

@@ -35,6 +35,23 @@ async def test_a_frozen_replica_holds_no_lock_for_long(database: Database):
     assert shown == {"idle_in_transaction_session_timeout": "5s"}
 
 
+async def test_a_column_that_a_newer_edge_adds_costs_a_connection_its_prepared_statements(database: Database):
+    async def read() -> bool:
+        try:
+            async with database.connection() as connection:
+                await connection.execute("SELECT * FROM secrets", [])
+        except DatabaseUnavailable:
+            return False
+        return True
+
+    assert all([await read() for _ in range(20)])
+    async with database.connection() as connection:
+        await connection.execute("ALTER TABLE secrets ADD COLUMN later text")
+    after = [await read() for _ in range(20)]
+    assert 1 <= after.count(False) <= 4
+    assert all(after[10:])
+
+
 async def test_the_database_itself_refuses_a_state_that_is_none(database: Database):
     async with database.connection() as connection:
         with pytest.raises(psycopg.errors.CheckViolation):

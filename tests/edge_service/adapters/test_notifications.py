@@ -2,19 +2,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import psycopg
 import pytest
 
 from edge_service.adapters.notifications import CHANGED, NEW, STOPPED, Notifications
-
-
-async def started(url: str, stack: contextlib.AsyncExitStack) -> Notifications:
-    notifications = Notifications()
-    with notifications.event(CHANGED, "started") as listening:
-        notifications.start(url)
-        stack.push_async_callback(notifications.close)
-        await asyncio.wait_for(listening.wait(), 5)
-    return notifications
+from tests.edge_service.adapters.listening import cut_connections, listening
 
 
 @pytest.fixture
@@ -25,20 +16,12 @@ async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
 
 @pytest.fixture
 async def here(database_url: str, stack: contextlib.AsyncExitStack) -> Notifications:
-    return await started(database_url, stack)
+    return await listening(database_url, stack)
 
 
 @pytest.fixture
 async def there(database_url: str, stack: contextlib.AsyncExitStack) -> Notifications:
-    return await started(database_url, stack)
-
-
-async def cut_connections(url: str) -> None:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    return await listening(database_url, stack)
 
 
 async def test_who_waits_here_is_woken_at_once(here: Notifications):

@@ -38,7 +38,10 @@ async def test_a_job_runs_and_tells_its_whole_story(ann: Calls):
     assert ended == (await ann.get(job.id))
     [routed] = [each for each in ended.decisions if each.field == "worker_id"]
     assert routed.to == ended.attempts[0].worker_id != ""
-    assert routed.why == "attempt 1: the best worker with a free slot that offers qwen_instruct"
+    assert routed.why == (
+        "attempt 1: free slots 1 of 1, speed not measured, breaker trusted, resident models qwen_base,"
+        " qwen_instruct; no other worker was considered"
+    )
 
 
 async def test_what_reaches_the_engine_is_complete_and_as_asked(ann: Calls, engine: SteeredEngine):
@@ -193,6 +196,8 @@ async def test_a_chat_turn_streams_and_is_recorded_as_a_job(ann: Calls):
     job = await ann.get(events[0].accepted.id)
     assert (job.status, job.type) == (job_pb2.JOB_STATUS_COMPLETED, "chat_turn")
     assert job.chat_callback == events[-1].callback
+    [routed] = [each for each in job.decisions if each.field == "worker_id"]
+    assert routed.why.startswith("attempt 1: free slots 1 of 1, speed not measured, breaker trusted")
 
 
 async def test_a_chat_turn_without_a_worker_is_told_at_once(start_edge: StartEdge, stack: contextlib.AsyncExitStack):

@@ -128,6 +128,31 @@ def test_the_fastest_comes_first_then_the_freest_and_an_unmeasured_one_counts_as
     assert of(slow, average, fast, freer).candidates("sdxl") == [fast, freer, average, slow]
 
 
+def test_what_was_weighed_is_noted_on_the_worker_that_is_chosen():
+    fleet = of(
+        known(slots=4, free=2, speed=1.104), known(slots=4, free=1), known(slots=4, free=0), known(8, 8, speed=0.9)
+    )
+    chosen = fleet.choose("sdxl", ["compel"])
+    assert chosen is fleet.workers[0]
+    said = "free slots 2 of 4, speed 1.10, breaker trusted, resident models model; 2 other workers were considered"
+    assert chosen.routing == said
+    with chosen.occupied():
+        fleet.candidates("sdxl")
+    assert (chosen.routing or "").startswith("free slots 1 of 4")
+
+
+def test_an_unmeasured_worker_on_trial_that_is_alone_says_so():
+    trial = known()
+    trial.failed(WorkerLost("gone"))
+    trial.breaker._until = 0
+    chosen = of(trial).choose("sdxl")
+    assert chosen is not None
+    assert chosen.routing == (
+        "free slots 1 of 4, speed not measured, breaker half_open, resident models model;"
+        " no other worker was considered"
+    )
+
+
 def test_a_worker_on_trial_comes_last_and_gets_one_job():
     trial = known(speed=9)
     trial.failed(WorkerLost("gone"))

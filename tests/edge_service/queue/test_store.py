@@ -139,16 +139,73 @@ async def test_an_attempt_that_failed_is_told_and_counted(jobs: Jobs):
 
 
 async def test_a_job_tells_which_worker_each_attempt_went_to_and_why(jobs: Jobs):
-    job_id = await jobs.submit(planned=plan(needs=["compel"]))
-    for worker in ("sdxl_worker_001", "sdxl_worker_002"):
-        [lease] = await jobs.lease(offers=["compel"], slot=replace(SLOT, worker_id=worker))
+    job_id = await jobs.submit()
+    for worker, routing in (("sdxl_worker_001", "free slots 2 of 4"), ("sdxl_worker_002", "free slots 1 of 4")):
+        [lease] = await jobs.lease(slot=replace(SLOT, worker_id=worker, routing=routing))
         assert await jobs.leases.requeue(lease, ERROR, 0, counts=True)
     told = [each for each in (await jobs.store.job("ann", job_id)).decisions if each.field == "worker_id"]
-    because = "the best worker with a free slot that offers compel"
     assert [(getattr(each, "from"), each.to, each.why) for each in told] == [
-        ("", "sdxl_worker_001", f"attempt 1: {because}"),
-        ("sdxl_worker_001", "sdxl_worker_002", f"attempt 2: {because}"),
+        ("", "sdxl_worker_001", "attempt 1: free slots 2 of 4"),
+        ("sdxl_worker_001", "sdxl_worker_002", "attempt 2: free slots 1 of 4"),
     ]
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """All that is executed from now on."""
+    executed: list[object] = []
+    execute = psycopg.AsyncConnection.execute
+
+    async def counted(self: object, query: object, *values: object, **options: object) -> object:
+        executed.append(query)
+        return await execute(self, query, *values, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", counted)
+    return executed
+
+
+async def with_history(jobs: Jobs, count: int) -> list[str]:
+    """Jobs with a webhook and two attempts each."""
+    hook = edge_pb2.Webhook(url="https://receiver.example/hook", on_start=True)
+    stored = [await jobs.submit(planned=plan(webhook=hook)) for _ in range(count)]
+    for counts in (True, False):
+        for lease in await jobs.lease(count):
+            assert await jobs.leases.record(lease, lease.last_sequence, [])
+            if counts:
+                assert await jobs.leases.requeue(lease, ERROR, 0, counts=True)
+    return stored
+
+
+async def test_a_page_takes_one_statement_however_many_jobs_and_attempts_it_has(jobs: Jobs, statements: list[object]):
+    stored = await with_history(jobs, 20)
+    for count in (1, 20):
+        statements.clear()
+        page = await jobs.store.jobs("ann", [], None, count)
+        assert len(statements) == 1
+        assert [job.id for job in page] == stored[::-1][:count]
+        assert all([attempt.number for attempt in job.attempts] == [1, 2] for job in page)
+        assert all(job.webhook.state == edge_pb2.WEBHOOK_STATE_PENDING for job in page)
+
+
+async def test_reading_and_storing_a_job_take_one_statement(jobs: Jobs, statements: list[object]):
+    [job_id] = await with_history(jobs, 1)
+    statements.clear()
+    assert len((await jobs.store.job("ann", job_id)).attempts) == 2
+    assert len(statements) == 1
+    await jobs.submit(planned=plan(webhook=edge_pb2.Webhook(url="https://receiver.example/hook")), key="a key")
+    assert len(statements) == 2
+    assert await jobs.store.earlier("ann", "a key", b"a")
+    assert len(statements) == 3
+
+
+async def test_a_page_of_large_jobs_ends_after_so_many_bytes(jobs: Jobs):
+    stored = [await jobs.submit() for _ in range(5)]
+    await jobs.execute("UPDATE jobs SET plan = '\\x0a00', decisions = ''")
+    [size] = {row["size"] for row in await jobs.execute("SELECT octet_length(plan) AS size FROM jobs")}
+    assert isinstance(size, int)
+    for max_bytes, count in ((1, 1), (size, 1), (size + 1, 2), (3 * size, 3), (10 * size, 5)):
+        page = await jobs.store.jobs("ann", [], None, 10, max_bytes)
+        assert [job.id for job in page] == stored[::-1][:count]
 
 
 async def test_a_retry_waits_for_its_time(jobs: Jobs):

@@ -14,10 +14,11 @@ from edge_service.adapters import http_client as outgoing_module
 from edge_service.adapters.asset_urls import AssetUrls
 from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient
+from edge_service.adapters.notifications import CALLBACKS, Notifications
 from edge_service.adapters.url_guard import UrlGuard
 from edge_service.queue.rows import AssetRow, Lease
 from edge_service.queue.webhooks import delivery as webhooks_module
-from edge_service.queue.webhooks.delivery import Webhooks, delay_seconds, delivery, problem_of
+from edge_service.queue.webhooks.delivery import Webhooks, delay_seconds, problem_of
 from edge_service.queue.webhooks.payload import secret_of
 from shared.assets import AssetStore
 from shared.errors import EngineFailed
@@ -36,11 +37,13 @@ LOOPBACK = "127.0.0.0/8"
 class Replica:
     """What one edge replica sends with."""
 
-    def __init__(self, database: Database, assets: AssetStore, allowed: str = LOOPBACK) -> None:
+    def __init__(
+        self, database: Database, assets: AssetStore, notifications: Notifications, allowed: str = LOOPBACK
+    ) -> None:
         self.outgoing = GuardedHttpClient(UrlGuard(allowed))
         self.urls = AssetUrls("http://atelier.example", assets)
         self.urls.secret = b"of asset urls"
-        self.webhooks = Webhooks(database, self.outgoing, self.urls)
+        self.webhooks = Webhooks(database, notifications, self.outgoing, self.urls)
 
     def start(self) -> "Replica":
         self.webhooks.start(HOUSE)
@@ -52,9 +55,9 @@ class Replica:
 
 
 @pytest.fixture
-async def replicas(database: Database, assets: AssetStore) -> AsyncIterator[list[Replica]]:
-    """Two replicas that have not been started."""
-    made = [Replica(database, assets) for _ in range(2)]
+async def replicas(database: Database, assets: AssetStore, jobs: Jobs) -> AsyncIterator[list[Replica]]:
+    """Two replicas that have not been started. What one of them is notified of, the other is too."""
+    made = [Replica(database, assets, jobs.notifications) for _ in range(2)]
     yield made
     for replica in made:
         await replica.close()
@@ -105,10 +108,11 @@ async def settled(jobs: Jobs, job_id: str, number: int = 2, tries: int = 1) -> d
 
 
 async def due_now(jobs: Jobs, job_id: str, number: int = 2) -> None:
-    """Lets the time until the next try pass."""
+    """Lets the time until the next try pass, and says so."""
     await jobs.execute(
         "UPDATE outbox SET next_try = now(), error = NULL WHERE job_id = %s AND number = %s", job_id, number
     )
+    jobs.notifications.notify(CALLBACKS, "")
 
 
 def events(receiver: Receiver) -> list[str]:
@@ -309,7 +313,7 @@ async def test_an_address_that_is_not_allowed_is_not_connected_to(
     jobs: Jobs, database: Database, assets: AssetStore, receiver: Receiver
 ):
     job_id = await completed(jobs, receiver.url)
-    replica = Replica(database, assets, allowed="").start()
+    replica = Replica(database, assets, jobs.notifications, allowed="").start()
     assert (await settled(jobs, job_id))["error"] == "address not allowed"
     await replica.close()
     assert receiver.received == []
@@ -403,9 +407,12 @@ async def test_an_owner_whose_receiver_was_slow_has_one_place_for_a_while(
         await until(lambda: bool(hanging.received))
         job_id = await completed(jobs, other.url, owner="bob")
         assert (await settled(jobs, job_id))["state"] == "delivered"
-        await asyncio.sleep(webhooks_module.POLL_SECONDS + 0.2)
+        for _ in range(3):
+            jobs.notifications.notify(CALLBACKS, "")
+            await asyncio.sleep(0.1)
         assert len(hanging.received) == 1
         replicas[0].webhooks._slow.clear()  # the while is over
+        jobs.notifications.notify(CALLBACKS, "")
         await until(lambda: len(hanging.received) == 4)
         hanging.open.set()
     receiver.open.set()
@@ -550,47 +557,41 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str | None]]:
     return [(record.getMessage(), vars(record).get("problem")) for record in told]
 
 
-async def told(database: Database, job_id: str) -> edge_pb2.WebhookDelivery:
-    async with database.connection() as connection:
-        cursor = await connection.execute("SELECT * FROM jobs WHERE id = %s", [job_id])
-        found = await cursor.fetchone()
-        assert found is not None
-        return await delivery(connection, found)
+async def told(jobs: Jobs, job_id: str) -> edge_pb2.WebhookDelivery:
+    return (await jobs.store.job("ann", job_id)).webhook
 
 
-async def test_a_job_says_how_its_delivery_stands(
-    jobs: Jobs, database: Database, replicas: list[Replica], receiver: Receiver
-):
+async def test_a_job_says_how_its_delivery_stands(jobs: Jobs, replicas: list[Replica], receiver: Receiver):
     receiver.statuses = [503, 200, 410]
     lease = await started(jobs, receiver.url, on_start=False)
     nothing_yet = edge_pb2.WebhookDelivery(url=receiver.url, state=edge_pb2.WEBHOOK_STATE_PENDING)
-    assert await told(database, lease.job_id) == nothing_yet
+    assert await told(jobs, lease.job_id) == nothing_yet
     assert await jobs.complete(lease)
     replicas[0].start()
     await settled(jobs, lease.job_id)
-    refused = await told(database, lease.job_id)
+    refused = await told(jobs, lease.job_id)
     assert (refused.state, refused.attempts) == (edge_pb2.WEBHOOK_STATE_PENDING, 1)
     assert refused.last_error == "HTTP 503"
     assert 0 < refused.next_attempt.seconds - time.time() < 10
     await due_now(jobs, lease.job_id)
     await settled(jobs, lease.job_id, tries=2)
-    taken = await told(database, lease.job_id)
+    taken = await told(jobs, lease.job_id)
     assert taken == edge_pb2.WebhookDelivery(
         url=receiver.url, state=edge_pb2.WEBHOOK_STATE_DELIVERED, attempts=2, last_error=""
     )
     gone = await completed(jobs, receiver.url)
     await settled(jobs, gone)
-    assert (await told(database, gone)).state == edge_pb2.WEBHOOK_STATE_GIVEN_UP
+    assert (await told(jobs, gone)).state == edge_pb2.WEBHOOK_STATE_GIVEN_UP
 
 
 async def test_the_delivery_of_a_job_is_that_of_the_callback_being_sent(
-    jobs: Jobs, database: Database, replicas: list[Replica], receiver: Receiver
+    jobs: Jobs, replicas: list[Replica], receiver: Receiver
 ):
     receiver.statuses = [503]
     lease = await started(jobs, receiver.url, on_start=True)
     assert await jobs.complete(lease)
     replicas[0].start()
     await settled(jobs, lease.job_id, 1)
-    assert (await told(database, lease.job_id)).last_error == "HTTP 503"
+    assert (await told(jobs, lease.job_id)).last_error == "HTTP 503"
     await jobs.execute("UPDATE outbox SET state = 'delivered' WHERE number = 1")
-    assert (await told(database, lease.job_id)).attempts == 0
+    assert (await told(jobs, lease.job_id)).attempts == 0

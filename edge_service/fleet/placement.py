@@ -1,0 +1,32 @@
+"""Which of the workers gets the next job, and what was weighed for it."""
+
+import random
+from collections.abc import Sequence
+
+from edge_service.fleet.circuit_breaker import State
+from edge_service.fleet.worker import Worker
+
+
+def fitting(workers: Sequence[Worker]) -> list[Worker]:
+    """Those of `workers` with a free slot, the best first: trusted, then fast, then with the most free slots."""
+    free = [worker for worker in workers if worker.free > 0]
+    random.shuffle(free)  # else all replicas would run to the first of equals, and all but one find it taken
+    return sorted(free, key=_worth, reverse=True)
+
+
+def routing(worker: Worker, others: int) -> str:
+    """What is weighed when this worker is chosen now while so many others had a free slot too, for people to read."""
+    slots = worker.status.slots if worker.status else 0
+    speed = "not measured" if worker.speed is None else f"{worker.speed:.2f}"
+    models = ", ".join(sorted(worker.status.loaded_models)) if worker.status else ""
+    considered = {0: "no other worker was", 1: "1 other worker was"}.get(others, f"{others} other workers were")
+    return (
+        f"free slots {worker.free} of {slots}, speed {speed}, breaker {worker.breaker.state},"
+        f" resident models {models or 'none'}; {considered} considered"
+    )
+
+
+def _worth(worker: Worker) -> tuple[bool, float, int]:
+    # Differences below a tenth are noise: there the load decides.
+    speed = 1.0 if worker.speed is None else round(worker.speed, 1)
+    return worker.breaker.state is State.TRUSTED, speed, worker.free

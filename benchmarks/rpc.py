@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import multiprocessing
 import os
+import random
 import statistics
 import tempfile
 import time
@@ -44,6 +45,7 @@ IN_FLIGHT = 32
 # Calls whose latency is measured, and those before them that are not.
 TIMED, WARMING = 300, 30
 TOKEN = "token-of-a-benchmark"
+ANIMALS, PLACES = ("red fox", "grey wolf", "brown bear", "white hare"), ("deep snow", "a dark forest", "tall grass")
 DESCRIBE = "/atelier.worker.v1.WorkerService/Describe"
 LIST_WORKERS = "/atelier.edge.v1.FleetService/ListWorkers"
 GET_JOB = "/atelier.edge.v1.JobService/GetJob"
@@ -125,7 +127,7 @@ class Target:
     address: str
     pid: int
     method: str
-    body: bytes
+    body: Callable[[], bytes]
     token: str = TOKEN
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -145,7 +147,7 @@ async def _load(target: Target, seconds: float) -> int:
     async def caller(call: Any) -> None:
         nonlocal calls
         while time.perf_counter() < until:
-            await call(target.body, metadata=metadata)
+            await call(target.body(), metadata=metadata)
             calls += 1
 
     async with grpc.aio.insecure_channel(target.address) as channel:
@@ -161,14 +163,17 @@ async def _time(target: Target, calls: int) -> None:
         call = channel.unary_unary(target.method)
         for number in range(calls + WARMING):
             started = time.perf_counter()
-            await call(target.body, metadata=metadata)
+            await call(target.body(), metadata=metadata)
             if number >= WARMING:
                 target.latencies.append(time.perf_counter() - started)
 
 
 def _submission() -> edge_pb2.SubmitJobRequest:
+    """A request with a prompt that never came before: what was found in a text is remembered for a while."""
     request = edge_pb2.SubmitJobRequest(preset="sdxl_draft", style="photo", quality="high", aspect_ratio="16:9")
-    request.sdxl.type, request.sdxl.prompt = 1, "a red fox in deep snow at dawn, breath in the cold air, seen from afar"
+    animal, place = (random.choice(words) for words in (ANIMALS, PLACES))
+    prompt = f"a {animal} in {place} at dawn, breath in the cold air, {random.randbytes(4).hex()}, seen from afar"
+    request.sdxl.type, request.sdxl.prompt = 1, prompt
     request.webhook.url = "https://example.com/hooks/atelier"
     return request
 
@@ -202,11 +207,11 @@ async def main(seconds: float, rounds: int) -> None:
         job = edge_pb2.GetJobRequest(job_id=job_id).SerializeToString()
         pids = [child.pid or 0 for child, _ in children]
         targets = [
-            Target("bare grpc.aio, no-op", addresses[bare], pids[0], DESCRIBE, b""),
-            Target("worker, Describe", addresses[worker], pids[1], DESCRIBE, b""),
-            Target("edge, ListWorkers", addresses[edge], pids[2], LIST_WORKERS, b""),
-            Target("edge, GetJob", addresses[edge], pids[2], GET_JOB, job),
-            Target("edge, SubmitJob", addresses[edge], pids[2], SUBMIT, _submission().SerializeToString(), key),
+            Target("bare grpc.aio, no-op", addresses[bare], pids[0], DESCRIBE, bytes),
+            Target("worker, Describe", addresses[worker], pids[1], DESCRIBE, bytes),
+            Target("edge, ListWorkers", addresses[edge], pids[2], LIST_WORKERS, bytes),
+            Target("edge, GetJob", addresses[edge], pids[2], GET_JOB, lambda: job),
+            Target("edge, SubmitJob", addresses[edge], pids[2], SUBMIT, lambda: _submission().SerializeToString(), key),
         ]
         for _ in range(rounds):
             for target in targets:

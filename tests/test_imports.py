@@ -15,6 +15,20 @@ DOORS = {package: set() if package == "shared" else {"shared"} for package in OU
 FRAMEWORKS = {"torch", "diffusers", "transformers", "accelerate", "compel"}
 STUB_ROOMS = {"servicer.py", "worker.py", "dispatcher.py", "worker_service.py"}
 
+# The rooms of the edge, from the ground up. A room imports rooms of the rows above it here, and itself; nothing else.
+EDGE_LAYERS = (
+    {"adapters", "policy"},
+    {"domain"},
+    {"accounts", "fleet"},
+    {"auth", "moderation", "queue", "references"},
+    {"planning"},
+    {"use_cases", "policies"},
+    {"doors"},
+    {"config"},  # read by the composition root alone, which hands each room the values it needs
+    {"bootstrap"},
+    {"__main__"},
+)
+
 FILES = [path.relative_to(ROOT) for package in OURS for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -41,9 +55,8 @@ def may_import_frameworks(path: Path) -> bool:
 
 
 def may_touch_stubs(path: Path) -> bool:
-    return (
-        is_stub(path) or path.parts[0] == "atelier" or path.parts[1:3] == ("doors", "grpc") or path.name in STUB_ROOMS
-    )
+    rooms = {"doors", "kinds"} & {*path.parts}
+    return is_stub(path) or path.parts[0] == "atelier" or bool(rooms) or path.name in STUB_ROOMS
 
 
 def test_the_walk_sees_files_and_their_imports() -> None:
@@ -53,6 +66,49 @@ def test_the_walk_sees_files_and_their_imports() -> None:
 
 def test_imports_point_one_way() -> None:
     assert [path for path in FILES if not roots(path) & set(OURS) <= DOORS[path.parts[0]] | {path.parts[0]}] == []
+
+
+def edge_room(name: str) -> str:
+    """The folder of the edge that a module is in: `edge_service.queue.store.Store` -> `queue`."""
+    return name.split(".")[1]
+
+
+def edge_imports() -> Iterator[tuple[str, str, Path]]:
+    """Every import from one room of the edge into another: importing room, imported room, importing file."""
+    for path in FILES:
+        if path.parts[0] == "edge_service" and path.parts[1] != "__init__.py":
+            room = path.parts[1].removesuffix(".py")
+            others = {edge_room(name) for name in imports(path) if name.startswith("edge_service.")} - {room}
+            yield from ((room, other, path) for other in others)
+
+
+def test_every_room_of_the_edge_has_its_layer() -> None:
+    rooms = {path.parts[1].removesuffix(".py") for path in FILES if path.parts[0] == "edge_service"} - {"__init__"}
+    assert sorted(rooms) == sorted(room for layer in EDGE_LAYERS for room in layer)
+
+
+def test_imports_inside_the_edge_go_down_and_never_up_or_sideways() -> None:
+    rank = {room: number for number, layer in enumerate(EDGE_LAYERS) for room in layer}
+    assert [found for found in edge_imports() if rank[found[0]] <= rank[found[1]]] == []
+
+
+def test_only_kinds_test_which_kind_of_work_a_message_is() -> None:
+    tested = ["SdxlJob", "WanJob", "ChatRequest", "SdxlCallback", "WanCallback", "ChatCallback"]
+    elsewhere = [path for path in FILES if path.parts[0] == "edge_service" and path.parts[1:3] != ("domain", "kinds")]
+    for path in elsewhere:
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("isinstance", "type")
+            ):
+                said = ast.unparse(node)
+                assert not any(name in said for name in tested), f"{path}:{node.lineno} {said}"
+
+
+def test_use_cases_know_neither_grpc_nor_http() -> None:
+    transports = {"grpc", "starlette", "uvicorn"}
+    assert [path for path in FILES if "use_cases" in path.parts and roots(path) & transports] == []
 
 
 def test_nothing_imports_tests_or_benchmarks() -> None:

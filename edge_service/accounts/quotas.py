@@ -8,8 +8,7 @@ import psycopg
 
 from edge_service.accounts.refusals import refusal
 from edge_service.accounts.tiers import Quotas
-from edge_service.adapters.database import Database
-from edge_service.queue.sql import fetch_all
+from edge_service.adapters.database import Database, fetch_all
 
 # Arguments of the database's type `quotas`.
 QUOTAS = "ROW(%s, %s, %s, %s, %s, %s)::quotas"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import IntEnum, unique
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from shared.errors import DatabaseUnavailable
 
 Connection = psycopg.AsyncConnection[DictRow]
+Row = Mapping[str, Any]
 POOL_SIZE = 10
 # Longest wait for a connection: a caller would rather retry than hang.
 POOL_TIMEOUT_SECONDS = 5.0
@@ -87,6 +88,18 @@ class Database:
         """One connection inside one transaction, rolled back if the block raises."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+
+async def fetch_all(connection: Connection, query: str, values: Any) -> list[Any]:
+    """All rows of a query."""
+    return await (await connection.execute(query, values)).fetchall()
+
+
+async def fetch_value(connection: Connection, query: str, values: Any) -> Any:
+    """The one value that a function returns."""
+    row = await (await connection.execute(query, values)).fetchone()
+    assert row is not None
+    return next(iter(row.values()))
 
 
 class EmbeddedPostgres:

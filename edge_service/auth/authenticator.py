@@ -1,76 +1,64 @@
-"""Everybody who may call, put together: the gate, and what it asks."""
+"""Authenticates the caller of every RPC, by whichever proof they have, and says whether they may call it."""
 
-from collections.abc import Collection, Coroutine, Mapping
-from pathlib import Path
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
-from edge_service.accounts.tiers import tiers
-from edge_service.adapters.database import Database
-from edge_service.adapters.notifications import Notifications
-from edge_service.auth.api_keys.store import ApiKeyStore
+from edge_service.auth.api_keys.key_format import PREFIX
 from edge_service.auth.api_keys.verifier import ApiKeyVerifier
-from edge_service.auth.guard import Gate
-from edge_service.auth.issuer import Issuer
-from edge_service.auth.jwks import FILE_SECONDS, ISSUER_SECONDS, KeySet, from_file
-from edge_service.auth.jwt import JwtTokens, Rules
-from edge_service.auth.rpc_scopes import PermissionsOf, permissions_of
-from edge_service.auth.static_tokens import Tokens
-from edge_service.config import EdgeConfig
+from edge_service.auth.jwt import SHAPE, JwtTokens
+from edge_service.auth.rpc_scopes import PermissionsOf, authorise, permissions_of, tier_names
+from edge_service.auth.static_tokens import NOT_KNOWN, Tokens
 from edge_service.domain.principal import Principal
-from edge_service.use_cases.api_keys import KeyOrders
+from shared.errors import PermissionDenied, Unauthenticated
+from shared.identity import bearer
 
 
-class People:
-    """The guard of the edge, and the making of keys."""
+class Authenticator:
+    """`guard` is what a server asks before every call. `jwt_tokens` is None where no issuer is trusted."""
 
     def __init__(
         self,
-        config: EdgeConfig,
-        database: Database,
-        notifications: Notifications,
         tokens: Tokens,
+        api_keys: ApiKeyVerifier,
+        jwt_tokens: JwtTokens | None,
         permissions_of: PermissionsOf = permissions_of,
+        tiers: Callable[[], Collection[str]] = tier_names,
     ) -> None:
-        keys = ApiKeyStore(database, notifications)
-        self._ring = ApiKeyVerifier(keys, notifications, _tier_names)
-        self._issuer_keys = _issuer_keys(config)
-        self._gate = Gate(tokens, self._ring, _jwt_tokens(config, self._issuer_keys), permissions_of, _tier_names)
-        self.orders = KeyOrders(keys, permissions_of, _tier_names)
+        self._tokens, self._api_keys, self._jwt_tokens = tokens, api_keys, jwt_tokens
+        self._permissions_of, self._tiers = permissions_of, tiers
+
+    def start(self, master_secret: bytes) -> None:
+        """Begins to take API keys, which were made under this secret, and to follow the keys of the issuer."""
+        self._api_keys.start(master_secret)
+        if self._jwt_tokens is not None:
+            self._jwt_tokens.start()
+
+    async def close(self) -> None:
+        if self._jwt_tokens is not None:
+            await self._jwt_tokens.close()
+        await self._api_keys.close()
 
     def guard(self, method: str, metadata: Mapping[str, str | bytes]) -> Principal | Coroutine[Any, Any, Principal]:
         """The caller of one RPC. Raises Unauthenticated, PermissionDenied, DatabaseUnavailable."""
-        return self._gate.guard(method, metadata)
+        found = self._owner(bearer(metadata))
+        if isinstance(found, Principal):
+            return self._authorised(method, found)
+        return self._authorised_later(method, found)
 
-    def start(self, house: bytes) -> None:
-        """`house` is the secret that all replicas mint API keys under."""
-        self.orders.start(house)
-        self._ring.start(house)
-        if self._issuer_keys is not None:
-            self._issuer_keys.start()
+    def _owner(self, token: str) -> Principal | Coroutine[Any, Any, Principal]:
+        if known := self._tokens.owner(token):
+            return known
+        if token.startswith(PREFIX):
+            return self._api_keys.owner(token)
+        if self._jwt_tokens is not None and SHAPE.fullmatch(token):
+            return self._jwt_tokens.owner(token)
+        raise Unauthenticated(NOT_KNOWN)
 
-    async def close(self) -> None:
-        if self._issuer_keys is not None:
-            await self._issuer_keys.close()
-        await self._ring.close()
+    def _authorised(self, method: str, caller: Principal) -> Principal:
+        if caller.tier not in self._tiers():  # a policy may drop a tier that accounts are still of
+            raise PermissionDenied(f"your tier '{caller.tier}' no longer exists")
+        authorise(method, caller.tier, caller.scopes, self._permissions_of)
+        return caller
 
-
-def _issuer_keys(config: EdgeConfig) -> KeySet | None:
-    if not config.jwt_issuer:
-        return None
-    if config.jwt_jwks and "://" not in config.jwt_jwks:
-        return KeySet(from_file(Path(config.jwt_jwks)), FILE_SECONDS)
-    return KeySet(Issuer(config.jwt_issuer, config.jwt_jwks).read, ISSUER_SECONDS)
-
-
-def _jwt_tokens(config: EdgeConfig, keys: KeySet | None) -> JwtTokens | None:
-    if keys is None:
-        return None
-    rules = Rules(
-        config.jwt_issuer, config.jwt_audience, _tier_names, config.jwt_tier_claim, config.jwt_default_tier,
-        config.jwt_skew_seconds,
-    )  # fmt: skip
-    return JwtTokens(rules, keys)
-
-
-def _tier_names() -> Collection[str]:
-    return tiers().tiers
+    async def _authorised_later(self, method: str, asking: Coroutine[Any, Any, Principal]) -> Principal:
+        return self._authorised(method, await asking)

@@ -10,9 +10,9 @@ from typing import Any
 import jwt
 
 from edge_service.auth.jwks import KeySet
-from edge_service.auth.rpc_scopes import ORDINARY, SCOPES
+from edge_service.auth.rpc_scopes import ORDINARY
 from edge_service.auth.ttl_cache import Expiring, TtlCache
-from edge_service.domain.principal import Principal
+from edge_service.domain.principal import SCOPES, Principal
 from shared.errors import Unauthenticated
 from shared.pb.atelier.edge.v1 import edge_pb2
 
@@ -55,6 +55,13 @@ class JwtTokens:
         self._rules, self._keys = rules, keys
         self._trusted: TtlCache[Principal] = TtlCache(MAX_TRUSTED)
         self._version = keys.version
+
+    def start(self) -> None:
+        """Begins to follow the keys of the issuer."""
+        self._keys.start()
+
+    async def close(self) -> None:
+        await self._keys.close()
 
     def owner(self, token: str) -> Principal | Coroutine[Any, Any, Principal]:
         """Whose token it is; a coroutine of it where the issuer has to be asked. Raises Unauthenticated."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 
 from edge_service.accounts.tiers import tiers
 from edge_service.domain.job_types import job_types
+from edge_service.domain.principal import SCOPES
 from shared.errors import PermissionDenied
 
 # Enough for everyone who is known.
@@ -38,13 +39,17 @@ REQUIREMENTS = {
 }
 # Besides those of the table: to make, list and revoke the keys of others.
 KEYS = "keys"
-SCOPES = frozenset(REQUIREMENTS.values()) - {KNOWN} | {KEYS}
 PERMISSIONS = {"fleet.read": "fleet", "fleet.write": "fleet", KEYS: "keys"}
 # What a key or token covers that names nothing: the daily work, but neither the account nor what operators do.
 ORDINARY = SCOPES - set(PERMISSIONS) - {"account"}
 
 # Name of a tier -> its permissions.
 PermissionsOf = Callable[[str], Collection[str]]
+
+
+def tier_names() -> Collection[str]:
+    """The tiers of the policy in force."""
+    return tiers().tiers
 
 
 def permissions_of(tier: str) -> Collection[str]:

@@ -1,30 +1,21 @@
 """The table of job types in `policies/job_types.yaml`: which worker executes each, and with which values."""
 
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from google.protobuf.message import Message
 from pydantic import AfterValidator, Field, model_validator
 
-from edge_service.domain.partial_job import JOB_CLASSES, WorkerJob, WorkerType, partial_job, values_that_fit
-from edge_service.domain.seeds import draw_seeds
+from edge_service.domain.decisions import collecting
+from edge_service.domain.kinds import KINDS, WorkerJob, WorkerType
+from edge_service.domain.partial_job import partial_job, values_that_fit
 from edge_service.policy import Strict, policy, refused
 from edge_service.policy.mistakes import Steps
 from shared.errors import InvalidRequest
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.validation_schemas import check, enum_words
+from shared.validation_schemas import check
 
-__all__ = ["CHAT_TURN", "JOB_CLASSES", "TYPE_NAMES", "JobType", "JobTypes", "WorkerJob", "job_types"]
-
-CHAT_TURN: Literal["chat_turn"] = "chat_turn"
 # Every job type of the contracts, with its worker type. The table has all of them: a request may name any.
-TYPE_NAMES: dict[str, str] = {
-    **dict.fromkeys(enum_words(sdxl_pb2.SdxlJobType.DESCRIPTOR), "sdxl"),
-    **dict.fromkeys(enum_words(wan_pb2.WanJobType.DESCRIPTOR), "wan"),
-    CHAT_TURN: "chat",
-}
+TYPE_NAMES = {name: kind.worker_type for kind in KINDS.values() for name in kind.type_names}
 
 
 class JobType(Strict):
@@ -80,16 +71,12 @@ def _problem(name: str, job_type: JobType) -> str | None:
 
 def _order(name: str, job_type: JobType) -> Message:
     """What a worker would get for a request that names nothing but the type and what it is about."""
-    about: dict[str, Any] = {"messages": [{"role": "user", "content": "check"}]}
-    if name != CHAT_TURN:
-        about = {"type": name, "prompt": "check", "id": "check", "user_id": "check"}
+    kind = KINDS[job_type.worker_type]
+    about = kind.sample() | ({"type": name} if kind.has_prompt else {})
     job = partial_job(job_type.worker_type, {**job_type.values, **about})
-    draw_seeds(job, [])
-    if isinstance(job, chat_pb2.ChatRequest):
-        return chat_pb2.GenerateRequest(job_id="check", user_id="check", request=job)
-    if isinstance(job, sdxl_pb2.SdxlJob):
-        return sdxl_pb2.GenerateRequest(job=job)
-    return wan_pb2.GenerateRequest(job=job)
+    with collecting():
+        kind.draw_seeds(job)
+    return kind.request(job, "check", "check")
 
 
 def job_types() -> dict[str, JobType]:

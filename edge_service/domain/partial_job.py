@@ -6,40 +6,31 @@ They are checked by the protos' own rules, so that no policy can ask for what a 
 import re
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Any
 
 from google.protobuf.message import Message
 from pydantic import ValidationInfo
 
+from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
 from edge_service.policy import refused
 from edge_service.policy.mistakes import Steps
 from shared.errors import InvalidRequest
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.prompt_weights import Unreadable, read
 from shared.spec_json import from_spec_dict
 from shared.validation_schemas import check
 
-WorkerType = Literal["sdxl", "wan", "chat"]
-WorkerJob = sdxl_pb2.SdxlJob | wan_pb2.WanJob | chat_pb2.ChatRequest
-JOB_CLASSES: dict[str, type[WorkerJob]] = {
-    "sdxl": sdxl_pb2.SdxlJob,
-    "wan": wan_pb2.WanJob,
-    "chat": chat_pb2.ChatRequest,
-}
 # Fields that the edge sets, whatever anyone says.
 EDGE_SETS = ("id", "user_id", "references", "enhancement_source")
 # Fields that only a request can fill: what it is about, and pictures and seeds of its own.
 REQUEST_SETS = (
-    "type", "prompt", "messages", "sampling.seeds", "config.image", "config.first_frame", "config.last_frame",
-    "metadata.reference_image_url", "metadata.start_reference_url", "metadata.end_reference_url",
+    "type", "prompt", "messages", "sampling.seeds",
+    *(path for kind in KINDS.values() for path in kind.reference_addresses),
 )  # fmt: skip
 
 
 def partial_job(worker_type: str, values: dict[str, Any]) -> WorkerJob:
     """The values as a partial job message."""
-    return from_spec_dict(JOB_CLASSES[worker_type], values)
+    job: WorkerJob = from_spec_dict(KINDS[worker_type].job_class, values)
+    return job
 
 
 def values_that_fit(values: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -67,8 +58,7 @@ def problems_of(worker_type: str, values: dict[str, Any]) -> Iterator[tuple[Step
             if not _drop(values, _steps(violation.field)):
                 return
     yield from _broken_rules(job, values)
-    yield from _lonely_side(job)
-    yield from _unreadable_weights(job)
+    yield from kind_of(job).problems(job)
 
 
 def _broken_rules(job: Message, values: dict[str, Any]) -> Iterator[tuple[Steps, str]]:
@@ -79,19 +69,6 @@ def _broken_rules(job: Message, values: dict[str, Any]) -> Iterator[tuple[Steps,
             steps = _steps(violation.field)
             if _has(values, steps):  # the rest is for the request to fill
                 yield steps, violation.description
-
-
-def _lonely_side(job: Message) -> Iterator[tuple[Steps, str]]:
-    if isinstance(job, wan_pb2.WanJob) and job.config.HasField("width") != job.config.HasField("height"):
-        present = "width" if job.config.HasField("width") else "height"
-        yield ("config", present), "width and height go together: give both or neither"
-
-
-def _unreadable_weights(job: Message) -> Iterator[tuple[Steps, str]]:
-    try:
-        read(job.compel_weights if isinstance(job, sdxl_pb2.SdxlJob) else "")
-    except Unreadable as error:
-        yield ("compel_weights",), str(error)
 
 
 def _steps(path: str) -> Steps:

@@ -1,6 +1,6 @@
 """The workers: where they are, what each is, how busy it is, whether it can be trusted, and which gets the next job."""
 
 from edge_service.fleet.fleet import Fleet
-from edge_service.fleet.worker import STUBS, Worker
+from edge_service.fleet.worker import Worker
 
-__all__ = ["STUBS", "Fleet", "Worker"]
+__all__ = ["Fleet", "Worker"]

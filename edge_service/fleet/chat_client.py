@@ -4,13 +4,12 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import grpc
 
 from edge_service.domain.job_id import new_job_id
 from edge_service.fleet import Fleet, Worker
-from edge_service.planning.enhancement_templates import Enhancement, enhancement
 from shared.errors import AtelierError, EngineFailed, NoFreeSlot, NoWorker, WorkerLost, from_rpc_error
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.validation_schemas import enum_word
@@ -23,11 +22,30 @@ Enough = Callable[[str], bool]
 SHARE_OF_OWNER = 4
 
 
-class ChatWorkers:
-    """Asks at most a share of the chat slots at once, counted by each replica of the edge for itself."""
+class ChatLimits(Protocol):
+    """How much of the chat workers the edge itself may use."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    @property
+    def seconds(self) -> float:
+        """How long an answer may take."""
+
+    @property
+    def share(self) -> float:
+        """Of all chat slots, at once."""
+
+    @property
+    def waiting(self) -> int:
+        """Most questions that wait for a worker."""
+
+
+class ChatWorkers:
+    """Asks at most a share of the chat slots at once, counted by each replica of the edge for itself.
+
+    `limits` is asked anew for each question, for policies may change.
+    """
+
+    def __init__(self, fleet: Fleet, limits: Callable[[], ChatLimits]) -> None:
+        self._fleet, self._limits = fleet, limits
         self._asking = 0
         self._waiting: Counter[str] = Counter()  # by owner
 
@@ -35,7 +53,7 @@ class ChatWorkers:
         """The answer of the first worker that is free for it; ends whenever the caller stops waiting.
 
         Raises NoWorker if none has the model, NoFreeSlot if too many wait, or what went wrong at the worker."""
-        table = enhancement()
+        table = self._limits()
         worker = await self._free(owner, _model(request), table)
         self._asking += 1
         try:
@@ -45,7 +63,7 @@ class ChatWorkers:
             self._asking -= 1
             self._fleet.notify()  # others may wait for this place
 
-    async def _free(self, owner: str, model: str, table: Enhancement) -> Worker:
+    async def _free(self, owner: str, model: str, table: ChatLimits) -> Worker:
         if worker := self._choose(model, table):
             return worker
         waiting, own = self._waiting.total(), self._waiting[owner]
@@ -61,7 +79,7 @@ class ChatWorkers:
         finally:
             self._waiting -= Counter([owner])  # and forgets an owner who has none left
 
-    def _choose(self, model: str, table: Enhancement) -> Worker | None:
+    def _choose(self, model: str, table: ChatLimits) -> Worker | None:
         """A free worker with this model; None for now. Raises NoWorker if there is none to wait for."""
         if not any(worker.worker_type == "chat" and model in worker.offers() for worker in self._fleet.connected()):
             raise NoWorker(f"no chat worker with {model} is connected")

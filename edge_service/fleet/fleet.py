@@ -5,11 +5,12 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import product
 
+from edge_service.domain.kinds import KINDS
 from edge_service.fleet.channel import Credentials
 from edge_service.fleet.circuit_breaker import State
 from edge_service.fleet.discovery import Discovery, Resolve, parse, resolve
 from edge_service.fleet.placement import fitting, routing
-from edge_service.fleet.worker import STUBS, Speed, Worker, unmeasured
+from edge_service.fleet.worker import Speed, Worker, unmeasured
 from shared import telemetry
 from shared.pb.atelier.worker.v1 import worker_pb2
 
@@ -42,7 +43,7 @@ class Fleet:
         for worker in self.workers:
             self._follow(worker)
         self._keep(asyncio.create_task(self._discovery.follow(self._found)))
-        for key in product((*STUBS, UNKNOWN), STATES):
+        for key in product((*KINDS, UNKNOWN), STATES):
             telemetry.WORKERS.labels(*key).set_function(partial(self._count, key))
 
     def notify(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
+from edge_service.domain.kinds import KINDS
 from edge_service.fleet.channel import Channel, Credentials
 from edge_service.fleet.circuit_breaker import CircuitBreaker, State
 from shared.errors import (
@@ -22,20 +23,12 @@ from shared.errors import (
     WorkerLost,
     from_rpc_error,
 )
-from shared.pb.atelier.chat.v1 import chat_pb2_grpc
 from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2_grpc
-from shared.pb.atelier.wan.v1 import wan_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.validation_schemas import check
 
 log = logging.getLogger(__name__)
 
-STUBS: dict[str, Any] = {
-    "sdxl": sdxl_pb2_grpc.SdxlServiceStub,
-    "wan": wan_pb2_grpc.WanServiceStub,
-    "chat": chat_pb2_grpc.ChatServiceStub,
-}
 # A frozen worker is noticed by keepalive within 8 s; a status stream that says nothing for longer is dead too.
 SILENCE_SECONDS = 8.0
 RECONNECT_SECONDS = (0.2, 5.0)
@@ -139,7 +132,7 @@ class Worker:
         """Starts one job; returns the streaming call. Raises Draining if the worker has left the fleet."""
         if self.leaving:
             raise Draining("the worker has left")
-        return STUBS[self.worker_type](self._channel).Generate(request, timeout=timeout)
+        return KINDS[self.worker_type].stub_class(self._channel).Generate(request, timeout=timeout)
 
     async def count_tokens(self, model: str, texts: Sequence[str], timeout: float) -> Sequence[worker_pb2.TokenCount]:
         """What the tokenizers of one of its models make of texts, whatever it does meanwhile. Raises AtelierError."""

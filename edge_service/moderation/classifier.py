@@ -4,8 +4,9 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
+from edge_service.domain.content_mode import Mode
 from edge_service.fleet.chat_client import ChatWorkers
-from edge_service.moderation.rules import Content, Mode, content
+from edge_service.moderation.rules import Content, content
 from shared.errors import ContentNotAllowed
 from shared.pb.atelier.chat.v1 import chat_pb2
 

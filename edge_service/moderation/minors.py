@@ -31,7 +31,7 @@ from functools import reduce
 from operator import or_
 
 from edge_service.moderation.ages import tells_minor
-from edge_service.moderation.normalize import Reading, field_of, plain
+from edge_service.moderation.normalize import Reading, field_of, plain, remembering
 from edge_service.moderation.term_index import Terms
 from edge_service.moderation.words import minors_words as words
 from shared.errors import ContentForbidden
@@ -56,6 +56,21 @@ _TERMS = Terms(_MINOR | _SEXUAL | _all(words.YOUTH, words.SUGGESTIVE, words.HOMO
 _TAKEN = Terms(_ADULT | _COVERED | _NEGATIONS)
 
 
+@remembering
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(_TERMS.found(Reading.of(text)))
+
+
+@remembering
+def _is_age(text: str, year: int) -> bool:
+    return tells_minor(Reading.of(text), year)
+
+
+@remembering
+def _taken(text: str) -> frozenset[str]:
+    return frozenset(_TAKEN.found(Reading.of(text)))
+
+
 @dataclass(frozen=True)
 class Signs:
     """What some texts hold: terms, and whether they tell an age under 18."""
@@ -65,8 +80,7 @@ class Signs:
 
     @classmethod
     def of(cls, text: str) -> "Signs":
-        reading = Reading.of(text)
-        return cls(frozenset(_TERMS.found(reading)), tells_minor(reading, datetime.now(UTC).year))
+        return cls(_terms(text), _is_age(text, datetime.now(UTC).year))
 
     def __or__(self, other: "Signs") -> "Signs":
         return Signs(self.terms | other.terms, self.is_age or other.is_age)
@@ -169,7 +183,7 @@ def _taken_back(texts: Mapping[str, str]) -> frozenset[str]:
     """The terms that negative prompts and weights below one push out of the picture."""
     negative = [text for field, text in texts.items() if is_negative(field)]
     away = "\n".join([*negative, *(word for text in texts.values() for word in lowered(text))])
-    return frozenset(_TAKEN.found(Reading.of(away))) if away else frozenset()
+    return _taken(away) if away else frozenset()
 
 
 def _together(signs: Iterable[Signs]) -> Signs:

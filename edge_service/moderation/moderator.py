@@ -1,19 +1,25 @@
-"""Whether the texts of a request may be used: first the refusal that nobody can switch off, then the rules of a mode.
+"""Moderation of the texts of one request: the hard refusal, then the rules of a content mode, then the classifier.
 
-Everything a model is told passes here: as it was sent, with the words that policies add, and after enhancement.
+Everything a model is told passes here once it is final: as it was sent, with the words that policies add, and whatever
+enhancement changes of it afterwards.
 """
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from edge_service.accounts.audit import Audit, Entry
 from edge_service.adapters.limiter import PerOwnerLimiter
-from edge_service.moderation import minors as safety
-from edge_service.moderation import rules as content
-from edge_service.moderation.classifier import Classifier, classify
+from edge_service.domain.content_mode import mode_word
+from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
+from edge_service.domain.principal import Principal
+from edge_service.fleet.chat_client import ChatWorkers
+from edge_service.moderation import minors, rules
+from edge_service.moderation.classifier import Classifier, by_chat, classify
+from edge_service.moderation.rules import content
+from edge_service.moderation.text_fields import texts_of
 from edge_service.moderation.weight_variants import with_readings
-from edge_service.planning.enhancement_templates import mode_word
 from edge_service.policy import current
 from shared.errors import ContentForbidden, ContentNotAllowed, reason_word
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -23,62 +29,90 @@ LONG = 2000
 
 
 def is_long(texts: Mapping[str, str]) -> bool:
-    """Whether the texts take so long to moderator."""
+    """Whether reading the texts takes so long that other calls should not wait for it."""
     return sum(map(len, texts.values())) > LONG
+
+
+class Moderation:
+    """Makes a moderator for each request."""
+
+    def __init__(self, audit: Audit, chat: ChatWorkers) -> None:
+        self._audit, self._chat = audit, chat
+        # For long texts: a thread that reads them leaves all other calls half of the time.
+        self._limiter = PerOwnerLimiter(1, 1)
+        self.secret = b""
+        """Keeps the digests of the audit log from being guessed; set once the database, which has it, is open."""
+
+    def of(self, caller: Principal, job: WorkerJob, mode: "edge_pb2.ContentMode") -> "Moderator":
+        """The moderator of one request of a caller, in the content mode that holds for it."""
+        subject = Subject(caller.user_id, caller.tier, kind_of(job).worker_type, kind_of(job).type_name(job), mode)
+        return Moderator(self._audit, subject, self.secret, by_chat(self._chat, caller.user_id), self._limiter)
+
+
+def is_slow(job: WorkerJob) -> bool:
+    """Whether moderating a job takes so long that it is worth finding out first whether it would be refused anyway."""
+    return content().classification is not None or is_long(texts_of(job))
+
+
+class Subject(NamedTuple):
+    """Whose texts are moderated, and for what."""
+
+    owner: str
+    tier: str
+    worker_type: str
+    type_name: str
+    mode: "edge_pb2.ContentMode"
 
 
 @dataclass
 class Moderator:
-    """Judges the texts of one request. `subject` is its job type; `secret` keeps digests from being guessed."""
+    """Moderates the texts of one request. `secret` keeps digests from being guessed."""
 
     audit: Audit
-    owner: str
-    subject: str
-    mode: "edge_pb2.ContentMode"
-    tier: str
-    worker_type: str
+    subject: Subject
     secret: bytes
     classifier: Classifier
     limiter: PerOwnerLimiter
-    """At judging long texts: a thread that judges leaves the others, and the calls of everybody, half of the time."""
-    _passed: tuple[dict[str, str], str] | None = field(default=None, init=False)
+    _passed: dict[frozenset[tuple[str, str]], str] = field(default_factory=dict, init=False)
 
-    async def passes(self, texts: Mapping[str, str]) -> str:
-        """What the texts passed, in words: the rules, and the policy's classifier. What has passed is not looked at
-        again. Raises ContentForbidden, ContentNotAllowed.
-        """
-        spoken = _spoken(texts)
-        if self._passed and self._passed[0] == spoken:
-            return self._passed[1]
-        read = self._as_read(spoken)
-        if is_long(read):
-            async with self.limiter.slot(self.owner):
-                rules = await asyncio.to_thread(self._rules, read)
-        else:
-            rules = self._rules(read)
-        classified = await classify(read, mode_word(self.mode), self.classifier)
-        self._passed = spoken, "; ".join(filter(None, (rules, classified)))
-        return self._passed[1]
-
-    def _rules(self, read: Mapping[str, str]) -> str:
-        safety.refuse(read)
-        return content.check(read, mode_word(self.mode), self.tier, self.worker_type)
-
-    def _as_read(self, texts: Mapping[str, str]) -> dict[str, str]:
-        if self.worker_type != "sdxl":
-            return dict(texts)
-        return with_readings(texts)
+    async def check_job(
+        self, job: WorkerJob, extra: Mapping[str, str] | None = None, action: str = "request.refused"
+    ) -> str:
+        """The same for every text of a job, and for those of `extra`, which are added to it or replace one of them."""
+        return await self.check(texts_of(job, extra), action)
 
     async def check(self, texts: Mapping[str, str], action: str = "request.refused") -> str:
-        """The same, with a line in the audit log for a refusal: who was refused what, a digest, never the text."""
-        try:
-            return await self.passes(texts)
-        except (ContentForbidden, ContentNotAllowed) as error:
-            digest = safety.digest(_spoken(texts), self.secret)
-            entry = Entry(self.owner, action, self.subject, reason_word(error), digest, current().version)
-            await self.audit.record(entry)
-            raise
+        """What the texts by field passed, in words. The same texts are read once, however often they are checked.
 
+        Raises ContentForbidden, ContentNotAllowed. A refusal is a line in the audit log: who was refused what, and a
+        digest, never the text.
+        """
+        spoken = {place: text for place, text in texts.items() if text}
+        known = frozenset(spoken.items())
+        if known not in self._passed:
+            try:
+                self._passed[known] = await self._moderate(spoken)
+            except (ContentForbidden, ContentNotAllowed) as error:
+                digest = minors.digest(spoken, self.secret)
+                entry = Entry(
+                    self.subject.owner, action, self.subject.type_name, reason_word(error), digest, current().version
+                )
+                await self.audit.record(entry)
+                raise
+        return self._passed[known]
 
-def _spoken(texts: Mapping[str, str]) -> dict[str, str]:
-    return {place: text for place, text in texts.items() if text}
+    async def _moderate(self, spoken: dict[str, str]) -> str:
+        texts = with_readings(spoken) if KINDS[self.subject.worker_type].weights_prompts else spoken
+        if is_long(texts):
+            async with self.limiter.slot(self.subject.owner):
+                passed = await asyncio.to_thread(self._read, texts)
+        else:
+            passed = self._read(texts)
+        mode, asked = mode_word(self.subject.mode), content().classification
+        if asked is None or mode not in asked.modes:
+            return passed
+        return f"{passed}; {await classify(texts, mode, self.classifier)}"
+
+    def _read(self, texts: Mapping[str, str]) -> str:
+        minors.refuse(texts)
+        return rules.check(texts, mode_word(self.subject.mode), self.subject.tier, self.subject.worker_type)

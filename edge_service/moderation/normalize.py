@@ -4,17 +4,25 @@
     key("t33n")            "ten"       signs for letters, runs of a letter as one
     Reading.of(text)       its words as they stand, with signs for letters, joined over hyphens, spelled out
 
-Which of these readings matters, `terms.py` decides by the words it looks for.
+Which of these readings matters, `term_index.py` decides by the words it looks for.
 """
 
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, pairwise
+from typing import ParamSpec, TypeVar
 
 from edge_service.moderation.confusables import ALIKE, LEET, LETTERS, SIGNS, UNSEEN
+
+V = TypeVar("V")
+P = ParamSpec("P")
+# The longest prompt there is. What is longer, a conversation, hardly ever comes twice.
+MAX_REMEMBERED_CHARACTERS = 1000
+MAX_TEXTS = 128
 
 _LEET, _ALIKE, _FOLD = str.maketrans(LEET), str.maketrans(ALIKE), str.maketrans(LEET | ALIKE)
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['’`´ʼ]s(?![^\W_])")
@@ -34,6 +42,21 @@ _MAX_ESCAPES = 4
 # Stands between the name of a reading and the field that it is of.
 _OF = "|"
 _VOWELS = frozenset("aeiouy")  # each a word of its own in some language: "a rousing speech"
+
+
+def remembering(find: Callable[P, V]) -> Callable[P, V]:
+    """The same function, not called again for arguments that came lately, if the first of them, a text, is short.
+
+    Presets add the same words to most requests, and a prompt is read by the refusal and by the rules. For pure
+    functions only: what they find in a text is the same every time.
+    """
+    remembered = lru_cache(maxsize=MAX_TEXTS)(find)
+
+    def found(*arguments: P.args, **named: P.kwargs) -> V:
+        is_short = len(str(arguments[0])) <= MAX_REMEMBERED_CHARACTERS
+        return remembered(*arguments, **named) if is_short else find(*arguments, **named)  # type: ignore[arg-type]
+
+    return found
 
 
 def place(reading: str, field: str) -> str:
@@ -91,8 +114,13 @@ class Reading:
     unbroken: str
     """All letters without what stands between them, where the script has no blanks between words; else empty."""
 
+    @staticmethod
+    def of(text: str) -> "Reading":
+        """Reads a text, which is remembered for a while."""
+        return _read(text)
+
     @classmethod
-    def of(cls, text: str) -> "Reading":
+    def _of(cls, text: str) -> "Reading":
         """Reads a text. What is hidden in invisible tag characters or written as HTML, "te&#101;n", is read after the
         rest: some models are shown it as it is meant.
         """
@@ -111,6 +139,9 @@ class Reading:
             spelled=list(_spelled(parts)),
             unbroken=_NOT_LETTERS.sub("", read) if _NO_BLANKS.search(read) else "",
         )
+
+
+_read = remembering(Reading._of)
 
 
 def _unescaped(text: str) -> str:

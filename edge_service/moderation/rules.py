@@ -4,24 +4,18 @@ The mode of a request is the strictest of three: what the account may see, what 
 caller chose. Whatever is not said, or not known, is SFW. What `safety.py` refuses is refused before and in every mode.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from edge_service.domain.content_mode import Mode
 from edge_service.moderation.minors import is_negative, lowered
-from edge_service.moderation.normalize import Reading, field_of
+from edge_service.moderation.normalize import Reading, field_of, remembering
 from edge_service.moderation.term_index import Terms, problem
 from edge_service.policy import Strict, policy
 from shared.errors import ContentNotAllowed
-from shared.pb.atelier.edge.v1 import edge_pb2
-
-Mode = Literal["sfw", "nsfw"]
-MODES: dict[Mode, "edge_pb2.ContentMode"] = {
-    "sfw": edge_pb2.CONTENT_MODE_SFW,
-    "nsfw": edge_pb2.CONTENT_MODE_NSFW,
-}
 
 
 def _term(term: str) -> str:
@@ -31,6 +25,8 @@ def _term(term: str) -> str:
 
 
 Term = Annotated[str, AfterValidator(_term)]
+# The terms in each field.
+Found = Mapping[str, frozenset[str]]
 Languages = dict[str, Annotated[list[Term], Field(min_length=1)]]
 
 
@@ -103,9 +99,10 @@ class Content(Strict):
         )
 
     @cached_property
-    def index(self) -> Terms:
-        """All terms of the policy, to be found at once."""
-        return Terms({term for lists in self.lists.values() for terms in lists.values() for term in terms})
+    def found(self) -> Callable[[str], frozenset[str]]:
+        """Finds all terms of the policy in a text at once."""
+        index = Terms({term for lists in self.lists.values() for terms in lists.values() for term in terms})
+        return remembering(lambda text: frozenset(index.found(Reading.of(text))))
 
     @cached_property
     def wanted(self) -> dict[str, list[frozenset[str]]]:
@@ -122,12 +119,6 @@ def content() -> Content:
     return policy("content", Content)
 
 
-def strictest(*modes: "edge_pb2.ContentMode | Mode | str | int | None") -> Mode:
-    """The strictest of some modes. No mode at all, an unset or an unknown one are SFW."""
-    explicit = ("nsfw", edge_pb2.CONTENT_MODE_NSFW)
-    return "nsfw" if modes and all(mode in explicit for mode in modes) else "sfw"
-
-
 def check(
     texts: Mapping[str, str], mode: Mode, tier: str = "", worker_type: str = "", rules: Content | None = None
 ) -> str:
@@ -137,8 +128,8 @@ def check(
     """
     rules = rules or content()
     held = [rule for rule in rules.rules if rule.holds(mode, tier, worker_type)]
-    shown = {field: rules.index.found(Reading.of(text)) for field, text in texts.items() if not is_negative(field)}
-    taken_back = {field: rules.index.found(Reading.of(text)) for field, text in _taken_back(texts)}
+    shown = {field: rules.found(text) for field, text in texts.items() if not is_negative(field)}
+    taken_back = {field: rules.found(text) for field, text in _taken_back(texts)}
     for rule in held:
         if field := _broken(rules.wanted[rule.id], _read(rule, shown, taken_back)):
             raise ContentNotAllowed(f"{field}: refused by rule {rule.id} of content mode {mode}")
@@ -152,15 +143,17 @@ def _taken_back(texts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield field, words
 
 
-def _read(rule: Rule, shown: Mapping[str, set[str]], taken_back: Mapping[str, set[str]]) -> dict[str, set[str]]:
+def _read(
+    rule: Rule, shown: Mapping[str, frozenset[str]], taken_back: Mapping[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
     read = {} if rule.where == "taken_back" else dict(shown)
     if rule.where != "shown":
         for field, found in taken_back.items():
-            read[field] = read.get(field, set()) | found
+            read[field] = read.get(field, frozenset()) | found
     return read
 
 
-def _broken(lists: list[frozenset[str]], found: Mapping[str, set[str]]) -> str:
+def _broken(lists: list[frozenset[str]], found: Found) -> str:
     """The fields in which the terms of a broken rule stand; empty if one of its lists has none: the request is judged
     as a whole."""
     fields = [[field for field, terms in found.items() if not terms.isdisjoint(wanted)] for wanted in lists]

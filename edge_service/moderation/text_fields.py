@@ -6,25 +6,12 @@ from typing import cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from edge_service.domain.job_types import WorkerJob
+from edge_service.domain.kinds import KINDS, WorkerJob
 
-# Fields of text that no model reads. Whatever is not named here is content, a new field of a message, too.
-NOT_CONTENT = frozenset({
-    "atelier.sdxl.v1.SdxlJob.id",
-    "atelier.sdxl.v1.SdxlJob.user_id",
-    "atelier.sdxl.v1.SdxlConfig.resolution",
-    "atelier.sdxl.v1.SdxlMetadata.reference_image_url",
-    "atelier.wan.v1.WanJob.id",
-    "atelier.wan.v1.WanJob.user_id",
-    "atelier.wan.v1.WanConfig.image",
-    "atelier.wan.v1.WanConfig.first_frame",
-    "atelier.wan.v1.WanConfig.last_frame",
-    "atelier.wan.v1.WanMetadata.reference_image_url",
-    "atelier.wan.v1.WanMetadata.start_reference_url",
-    "atelier.wan.v1.WanMetadata.end_reference_url",
-    "atelier.job.v1.Reference.key",
-    "atelier.job.v1.Reference.sha256",
-})  # fmt: skip
+# String fields that no model reads. Whatever is not named by its kind or here is content, a new field of a message too.
+NOT_CONTENT = frozenset({"atelier.job.v1.Reference.key", "atelier.job.v1.Reference.sha256"}).union(
+    *(kind.not_content for kind in KINDS.values())
+)
 
 
 def texts_of(job: WorkerJob, extra: Mapping[str, str] | None = None) -> dict[str, str]:

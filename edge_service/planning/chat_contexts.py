@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from edge_service.planning.enhancement_templates import mode_word
+from edge_service.domain.content_mode import mode_word
 from edge_service.policy import Strict, policy
 from shared.errors import InvalidRequest, Violation
 from shared.pb.atelier.edge.v1 import edge_pb2

@@ -13,9 +13,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_service.domain.decisions import decision
+from edge_service.domain.content_mode import mode_word
+from edge_service.domain.decisions import decide
 from edge_service.planning.chat_contexts import DEFAULT, contexts
-from edge_service.planning.enhancement_templates import mode_word
 from edge_service.planning.token_budget import NOT_COUNTED, Count
 from shared.errors import AtelierError, InputTooLong, Violation
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -23,14 +23,6 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 
 # As the contract bounds what a worker takes.
 MAX_MESSAGES, MAX_CHARACTERS = 256, 262_144
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """What the worker is asked, and the decisions that led there."""
-
-    request: chat_pb2.ChatRequest
-    decisions: list[edge_pb2.Decision]
 
 
 @dataclass(frozen=True)
@@ -79,38 +71,43 @@ def mode_of(request: chat_pb2.ChatRequest, context_name: str, mode: edge_pb2.Con
     return edge_pb2.CONTENT_MODE_SFW if request.sfw_mode else own
 
 
+def system_prompt(context_name: str, mode: edge_pb2.ContentMode) -> str:
+    """What the edge says before all messages. Raises InvalidRequest for an unknown context."""
+    return contexts().context(context_name).prompt(mode)
+
+
 async def converse(
     request: chat_pb2.ChatRequest, context_name: str, mode: edge_pb2.ContentMode, count: Count
-) -> Conversation:
+) -> chat_pb2.ChatRequest:
     """The conversation as the worker gets it, from a request whose max_tokens and model are set.
 
     Raises InvalidRequest for an unknown context, and InputTooLong if the newest message does not fit by itself."""
     mode = mode_of(request, context_name, mode)
-    prompt = contexts().context(context_name).prompt(mode)
-    first = chat_pb2.ChatMessage(role=chat_pb2.CHAT_ROLE_SYSTEM, content=prompt)
-    measured, room, decisions = await _measured([first, *request.messages], request.max_tokens, count)
+    first = chat_pb2.ChatMessage(role=chat_pb2.CHAT_ROLE_SYSTEM, content=system_prompt(context_name, mode))
+    _tell_mode(request, context_name, mode)
+    measured, room = await _measured([first, *request.messages], request.max_tokens, count)
     kept = _newest(measured, room)
     asked = chat_pb2.ChatRequest()
     asked.CopyFrom(request)
     del asked.messages[:]
     asked.messages.extend(message.message for message in kept)
     asked.sfw_mode = mode_word(mode) == "sfw"
-    decisions = [*_mode_decisions(request, context_name, mode), *decisions, *_left_out(measured, kept, room)]
-    return Conversation(asked, decisions)
+    _tell_left_out(measured, kept, room)
+    return asked
 
 
 async def _measured(
     messages: Sequence[chat_pb2.ChatMessage], max_tokens: int, count: Count
-) -> tuple[list[_Message], _Room, list[edge_pb2.Decision]]:
+) -> tuple[list[_Message], _Room]:
     """The messages with what they take, and the room there is; without a worker that counts, no bound on tokens."""
     try:
         found = (await count([message.content for message in messages]))[0]
     except AtelierError:
-        uncounted = decision("messages", "", "", NOT_COUNTED)
-        return [_Message(message, 0) for message in messages], _Room(0, max_tokens, 0), [uncounted]
+        decide("messages", "", "", NOT_COUNTED)
+        return [_Message(message, 0) for message in messages], _Room(0, max_tokens, 0)
     tokens = [own + found.tokens_per_message for own in found.tokens]
     room = _Room(found.limit, max_tokens, found.tokens_per_message)
-    return [_Message(*pair) for pair in zip(messages, tokens, strict=True)], room, []
+    return [_Message(*pair) for pair in zip(messages, tokens, strict=True)], room
 
 
 def _newest(messages: Sequence[_Message], room: _Room) -> Sequence[_Message]:
@@ -131,21 +128,16 @@ def _without(messages: Sequence[_Message], gone: Sequence[int]) -> list[_Message
     return [message for place, message in enumerate(messages) if place not in left_out]
 
 
-def _mode_decisions(
-    request: chat_pb2.ChatRequest, context_name: str, mode: edge_pb2.ContentMode
-) -> list[edge_pb2.Decision]:
+def _tell_mode(request: chat_pb2.ChatRequest, context_name: str, mode: edge_pb2.ContentMode) -> None:
     word = mode_word(mode)
     why = f"system prompt of context {context_name or DEFAULT} in content mode {word}, before all messages"
-    decisions = [edge_pb2.Decision(field="messages", to="system", why=why)]
+    decide("messages", "", "system", why)
     if request.sfw_mode != (word == "sfw"):
-        why = "the strictest of account, policy, context and request"
-        decisions.append(decision("sfw_mode", "false", "true", why))
-    return decisions
+        decide("sfw_mode", "false", "true", "the strictest of account, policy, context and request")
 
 
-def _left_out(messages: Sequence[_Message], kept: Sequence[_Message], room: _Room) -> list[edge_pb2.Decision]:
+def _tell_left_out(messages: Sequence[_Message], kept: Sequence[_Message], room: _Room) -> None:
     turns, left = (sum(not message.kept for message in found) for found in (messages, kept))
-    if turns == left:
-        return []
-    why = f"the oldest {turns - left} of {turns} turns were left out: a conversation has {room.problem(messages)}"
-    return [decision("messages", str(turns), str(left), why, notable=True)]
+    if turns != left:
+        why = f"the oldest {turns - left} of {turns} turns were left out: a conversation has {room.problem(messages)}"
+        decide("messages", str(turns), str(left), why, notable=True)

@@ -11,21 +11,22 @@ refused text is dropped whole, never mended, and the original goes on, which its
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
-from edge_service.domain.job_types import JobType
+from edge_service.domain.content_mode import mode_word
+from edge_service.domain.decisions import decide
+from edge_service.domain.kinds import WorkerJob, kind_of
+from edge_service.domain.kinds.kind import ChatModel
 from edge_service.fleet import Fleet
 from edge_service.fleet.chat_client import ChatWorkers, Enough
 from edge_service.planning.enhancement_filter import problem
-from edge_service.planning.enhancement_templates import MODELS, Enhancement, Template, enhancement, mode_word
+from edge_service.planning.enhancement_templates import Enhancement, Template, enhancement
 from edge_service.planning.token_budget import Count, counter
-from shared.errors import AtelierError, InvalidRequest, Violation, reason_word
+from shared.errors import AtelierError, reason_word
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 
 # A question for a chat model, and whether what it said so far is enough -> its answer. Raises AtelierError.
 Ask = Callable[[chat_pb2.ChatRequest, Enough], Awaitable[chat_pb2.ChatCallback]]
@@ -36,7 +37,7 @@ SOURCES = {
     "qwen_instruct": job_pb2.ENHANCEMENT_SOURCE_QWEN_INSTRUCT,
     "qwen_base": job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE,
 }
-CHAT_MODELS = {"qwen_instruct": chat_pb2.CHAT_MODEL_QWEN_INSTRUCT, "qwen_base": chat_pb2.CHAT_MODEL_QWEN_BASE}
+MODEL_ENUMS = {"qwen_instruct": chat_pb2.CHAT_MODEL_QWEN_INSTRUCT, "qwen_base": chat_pb2.CHAT_MODEL_QWEN_BASE}
 # What of the time that the caller still waits is left for the rest of the work.
 RESERVE_SECONDS = 1.0
 
@@ -47,23 +48,15 @@ class Enhanced:
 
     prompt: str
     source: "job_pb2.EnhancementSource" = job_pb2.ENHANCEMENT_SOURCE_UNSPECIFIED
-    decisions: list[edge_pb2.Decision] = field(default_factory=list)
 
 
 class _Failed(Exception):
     """Why there is no better prompt, in words that hold no content."""
 
 
-def wanted(choice: edge_pb2.Enhancement, job_type: JobType) -> bool:
-    """Whether the prompt is to be improved. Raises InvalidRequest where there is none."""
-    if choice == edge_pb2.ENHANCEMENT_ON and job_type.worker_type not in MODELS:
-        raise InvalidRequest(Violation("enhancement", "must be left out for chat, which has no prompt"))
-    return choice == edge_pb2.ENHANCEMENT_ON or (job_type.enhanced and choice != edge_pb2.ENHANCEMENT_OFF)
-
-
 async def enhance(
     prompt: str,
-    target: str,
+    model: ChatModel,
     type_name: str,
     mode: edge_pb2.ContentMode,
     ask: Ask,
@@ -71,11 +64,11 @@ async def enhance(
     check: Check,
     seconds_left: float = math.inf,
 ) -> Enhanced:
-    """The prompt of a job of this type, for the worker type `target`, as the chat model of that type writes it.
+    """The prompt of a job of this type as the chat model writes it.
 
     `seconds_left` is how long the caller still waits. Raises nothing for what goes wrong: then it is the original.
     """
-    table, model = enhancement(), MODELS[target]
+    table = enhancement()
     template = table.template(model, type_name, mode)
     try:
         if template is None:
@@ -87,10 +80,10 @@ async def enhance(
         await _fits(count, better)
     except _Failed as failure:
         why = f"enhancement failed: {failure}; the prompt is as it was sent"
-        decision = edge_pb2.Decision(field="enhancement_source", to="none", why=why, notable=True)
-        return Enhanced(prompt, job_pb2.ENHANCEMENT_SOURCE_NONE, [decision])
-    decision = edge_pb2.Decision(field="enhancement_source", to=model, why=_credit(callback), notable=True)
-    return Enhanced(better, SOURCES[model], [decision])
+        decide("enhancement_source", "", "none", why, notable=True)
+        return Enhanced(prompt, job_pb2.ENHANCEMENT_SOURCE_NONE)
+    decide("enhancement_source", "", model, _credit(callback), notable=True)
+    return Enhanced(better, SOURCES[model])
 
 
 def _request(
@@ -101,7 +94,7 @@ def _request(
         max_tokens=table.max_tokens,
         temperature=table.temperature,
         top_p=table.top_p,
-        model=CHAT_MODELS[model],
+        model=MODEL_ENUMS[model],
         sfw_mode=mode_word(mode) == "sfw",
     )
 
@@ -160,15 +153,12 @@ class Enhancer:
         self._fleet, self._chat = fleet, chat
 
     async def enhance(
-        self,
-        job: sdxl_pb2.SdxlJob | wan_pb2.WanJob,
-        type_name: str,
-        mode: edge_pb2.ContentMode,
-        owner: str,
-        check: Check,
-        seconds_left: float = math.inf,
+        self, job: WorkerJob, mode: edge_pb2.ContentMode, owner: str, check: Check, seconds_left: float = math.inf
     ) -> Enhanced:
-        """See `enhance`. `owner` is whose job it is."""
-        target = "sdxl" if isinstance(job, sdxl_pb2.SdxlJob) else "wan"
-        ask, count = partial(self._chat.ask, owner), counter(self._fleet, target)
-        return await enhance(job.prompt, target, type_name, mode, ask, count, check, seconds_left)
+        """See `enhance`. `owner` is whose job it is; its kind has a model that improves prompts."""
+        kind = kind_of(job)
+        if kind.enhanced_by is None:
+            raise ValueError(f"{kind.worker_type} jobs have no prompt to improve")
+        ask, count = partial(self._chat.ask, owner), counter(self._fleet, kind.worker_type)
+        prompt = job.prompt  # type: ignore[union-attr]  # a kind with a model that improves prompts has one
+        return await enhance(prompt, kind.enhanced_by, kind.type_name(job), mode, ask, count, check, seconds_left)

@@ -2,29 +2,21 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from edge_service.domain.content_mode import Mode, mode_word
+from edge_service.domain.kinds import KINDS
+from edge_service.domain.kinds.kind import ChatModel
 from edge_service.policy import Strict, policy
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.validation_schemas import enum_words
 
-Mode = Literal["sfw", "nsfw"]
-ChatModel = Literal["qwen_instruct", "qwen_base"]
-# Which chat model improves the prompts of which worker, as the specification has it.
-MODELS: dict[str, ChatModel] = {"sdxl": "qwen_instruct", "wan": "qwen_base"}
 SLOT = "{prompt}"
+CHAT_MODELS: tuple[ChatModel, ...] = ("qwen_instruct", "qwen_base")
 # So many words in a row come twice by no accident.
 RUN = 6
-
-
-def mode_word(mode: edge_pb2.ContentMode) -> Mode:
-    """The mode as policies write it. What is not known to be allowed is safe for work."""
-    return "nsfw" if mode == edge_pb2.CONTENT_MODE_NSFW else "sfw"
 
 
 def _one_slot(text: str) -> str:
@@ -130,16 +122,16 @@ class Enhancement(Strict):
 
     @model_validator(mode="after")
     def _names_job_types(self) -> "Enhancement":
-        for model, types in (("qwen_instruct", sdxl_pb2.SdxlJobType), ("qwen_base", wan_pb2.WanJobType)):
-            known = enum_words(types.DESCRIPTOR)
-            for name in getattr(self, model):
-                if name not in known:
-                    raise ValueError(f"{model}: must name job types of {', '.join(known)}, got '{name}'")
+        for kind in KINDS.values():
+            for name in self._of(kind.enhanced_by) if kind.enhanced_by else ():
+                if name not in kind.type_names:
+                    known = ", ".join(kind.type_names)
+                    raise ValueError(f"{kind.enhanced_by}: must name job types of {known}, got '{name}'")
         return self
 
     @model_validator(mode="after")
     def _keeps_modes_apart(self) -> "Enhancement":
-        for model in MODELS.values():
+        for model in CHAT_MODELS:
             if self._texts(model, "sfw") & self._texts(model, "nsfw"):
                 raise ValueError(f"{model}: a template of one content mode must not be that of the other as well")
         return self

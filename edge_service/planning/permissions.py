@@ -5,17 +5,12 @@ request that leaves the content mode out asks for nothing explicit.
 """
 
 from edge_service.accounts.tiers import Tier
-from edge_service.domain.job_types import CHAT_TURN, WorkerJob, job_types
-from edge_service.moderation.rules import MODES, content
-from edge_service.planning.defaults import type_name
+from edge_service.domain.content_mode import MODES
+from edge_service.domain.job_types import job_types
+from edge_service.domain.kinds import CHAT_TURN, WorkerJob, kind_of
+from edge_service.moderation.rules import content
 from shared.errors import PermissionDenied
-from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-
-WAN_REFERENCES = ("image", "first_frame", "last_frame")
-WAN_FALLBACKS = ("reference_image_url", "start_reference_url", "end_reference_url")
 
 
 def require(tier: Tier, ability: str, field: str = "") -> None:
@@ -27,13 +22,13 @@ def require(tier: Tier, ability: str, field: str = "") -> None:
 def may_submit(tier: Tier, request: edge_pb2.SubmitJobRequest) -> None:
     """Raises PermissionDenied for a job, or a field of it, that the tier does not permit."""
     job: WorkerJob = getattr(request, request.WhichOneof("job") or "")
-    _may_run(tier, type_name(job), job, request.content_mode)
+    _may_run(tier, kind_of(job).type_name(job), job, request.content_mode)
     tier.priority_of(request.priority)
     if request.HasField("webhook"):
         require(tier, "webhooks", "webhook")
     if request.reference_use:
         require(tier, "references", "reference_use")
-    enhanced = job_types()[type_name(job)].enhanced and request.enhancement != edge_pb2.ENHANCEMENT_OFF
+    enhanced = job_types()[kind_of(job).type_name(job)].enhanced and request.enhancement != edge_pb2.ENHANCEMENT_OFF
     if enhanced or request.enhancement == edge_pb2.ENHANCEMENT_ON:
         require(tier, "enhancement", "type" if enhanced else "enhancement")
 
@@ -62,25 +57,10 @@ def account_mode(tier: Tier, stated: "edge_pb2.ContentMode | None") -> "edge_pb2
     return most if stated is None else min(most, stated or edge_pb2.CONTENT_MODE_SFW)
 
 
-def reference_fields(job: WorkerJob) -> list[str]:
-    """The fields of a job that ask for a reference image."""
-    if isinstance(job, sdxl_pb2.SdxlJob):
-        return [f"metadata.{name}" for name in ("reference_image_url", "reference_type") if getattr(job.metadata, name)]
-    if isinstance(job, wan_pb2.WanJob):
-        mode = job.config.reference_mode not in (
-            wan_pb2.WAN_REFERENCE_MODE_UNSPECIFIED, wan_pb2.WAN_REFERENCE_MODE_NONE,
-        )  # fmt: skip
-        given = ["config.reference_mode"] if mode else []
-        given += [f"config.{name}" for name in WAN_REFERENCES if getattr(job.config, name)]
-        return given + [f"metadata.{name}" for name in WAN_FALLBACKS if getattr(job.metadata, name)]
-    assert isinstance(job, chat_pb2.ChatRequest)
-    return []
-
-
 def _may_run(tier: Tier, name: str, job: WorkerJob, mode: "edge_pb2.ContentMode") -> None:
     if not tier.allows_job(name, job_types()[name].worker_type):
         raise _denied(tier, f"job.{name}", "type")
-    for field in reference_fields(job):
+    for field in kind_of(job).reference_fields(job):
         require(tier, "references", field)
     _may_show(tier, mode)
 

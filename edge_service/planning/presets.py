@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from edge_service.domain.partial_job import WorkerJob, WorkerType, partial_job, problems_of, values_that_fit
+from edge_service.domain.kinds import KINDS, Size, WorkerJob, WorkerType
+from edge_service.domain.partial_job import partial_job, problems_of, values_that_fit
 from edge_service.policy import Strict, policy, refused
+from edge_service.policy.mistakes import Steps
 from shared.errors import InvalidRequest, Violation
 from shared.pb.atelier.edge.v1 import edge_pb2
 
@@ -22,19 +24,6 @@ RATIO_TOLERANCE = 0.05
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$", max_length=64)]
 Ratio = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*:[1-9][0-9]*$", max_length=16)]
 Description = Annotated[str, StringConstraints(min_length=1, max_length=300, strip_whitespace=True)]
-
-
-class Size(NamedTuple):
-    """A size in pixels."""
-
-    width: int
-    height: int
-
-    @classmethod
-    def of(cls, text: str) -> "Size":
-        """The size that "1344x768" stands for."""
-        width, _, height = text.partition("x")
-        return cls(int(width), int(height))
 
 
 class Preset(Strict):
@@ -73,24 +62,18 @@ class Words(Strict):
         return self
 
 
-class AspectRatios(Strict):
-    """Sizes by worker type and ratio, such as {"16:9": "1344x768"}."""
-
-    sdxl: dict[Ratio, str]
-    wan: dict[Ratio, str]
-
-    @field_validator("sdxl", "wan")
-    @classmethod
-    def _sizes_fit(cls, sizes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        found = ((ratio, _size_problem(str(info.field_name), ratio, size)) for ratio, size in sizes.items())
-        if problems := [((ratio,), problem) for ratio, problem in found if problem]:
-            raise refused(problems)
-        return sizes
-
-    def of(self, worker_type: str) -> dict[str, Size]:
-        """The sizes of one worker type; none for one whose jobs have no size."""
-        texts = {"sdxl": self.sdxl, "wan": self.wan}.get(worker_type, {})
-        return {ratio: Size.of(text) for ratio, text in texts.items()}
+def _sizes_fit(sizes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Refuses a table that lacks a kind of work with sizes, has another, or a size that does not fit its ratio."""
+    sized = [name for name, kind in KINDS.items() if kind.size_fields]
+    problems: list[tuple[Steps, str]] = [((name,), "is missing") for name in sized if name not in sizes]
+    problems += [((name,), f"unknown key; known: {', '.join(sized)}") for name in sizes.keys() - sized]
+    for worker_type in sized:
+        for ratio, size in sizes.get(worker_type, {}).items():
+            if problem := _size_problem(worker_type, ratio, size):
+                problems.append(((worker_type, ratio), problem))
+    if problems:
+        raise refused(problems)
+    return sizes
 
 
 class Choices(Strict):
@@ -98,23 +81,21 @@ class Choices(Strict):
 
     version: int
     presets: dict[Name, Preset]
-    aspect_ratios: AspectRatios
+    aspect_ratios: Annotated[dict[str, dict[Ratio, str]], AfterValidator(_sizes_fit)]
+    """Sizes by worker type and ratio, such as {"sdxl": {"16:9": "1344x768"}}."""
     qualities: dict[Name, Words]
     styles: dict[Name, Words]
 
-
-def size_values(worker_type: str, size: Size) -> dict[str, Any]:
-    """A size as a partial job."""
-    if worker_type == "sdxl":
-        return {"config": {"resolution": f"{size.width}x{size.height}"}}
-    return {"config": {"width": size.width, "height": size.height}}
+    def sizes(self, worker_type: str) -> dict[str, Size]:
+        """The sizes of a worker type by aspect ratio; none for one whose jobs have no size."""
+        return {ratio: Size.of(text) for ratio, text in self.aspect_ratios.get(worker_type, {}).items()}
 
 
 def _size_problem(worker_type: str, ratio: str, text: str) -> str | None:
     if not SIZE.fullmatch(text):
         return f"must be width x height in pixels, such as 1024x1024, got {text!r}"
     size = Size.of(text)
-    for steps, problem in problems_of(worker_type, size_values(worker_type, size)):
+    for steps, problem in problems_of(worker_type, KINDS[worker_type].size_values(size)):
         return f"{steps[-1]}: {problem}"
     across, down = map(int, ratio.split(":"))
     if abs(size.width * down / (size.height * across) - 1) > RATIO_TOLERANCE:

@@ -5,20 +5,14 @@ from typing import cast
 
 from google.protobuf.descriptor import Descriptor
 
-from edge_service.domain.decisions import decision
-from edge_service.domain.partial_job import WorkerJob
+from edge_service.domain.decisions import decide
+from edge_service.domain.kinds import WorkerJob, kind_of
 from edge_service.planning.presets import PROMPT, Choices, Chosen, Words, picked
 from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.validation_schemas import rules
 
-Picture = sdxl_pb2.SdxlJob | wan_pb2.WanJob
 
-
-def add_words(job: WorkerJob, table: Choices, chosen: Chosen, decisions: list[edge_pb2.Decision]) -> None:
+def add_words(job: WorkerJob, table: Choices, chosen: Chosen) -> None:
     """Adds the words of the style, then those of the quality.
 
     Raises InvalidRequest for an unknown name, for a job without a prompt, and for a text that the words make too long.
@@ -26,36 +20,35 @@ def add_words(job: WorkerJob, table: Choices, chosen: Chosen, decisions: list[ed
     for field, known, name in (("style", table.styles, chosen.style), ("quality", table.qualities, chosen.quality)):
         if not name:
             continue
-        if isinstance(job, chat_pb2.ChatRequest):
+        if not kind_of(job).has_prompt:
             raise InvalidRequest(Violation(field, f"a chat request has no prompt to add words to, got '{name}'"))
-        _add(job, picked(field, known, name), f"{field} {name}", decisions)
+        _add(job, picked(field, known, name), f"{field} {name}")
 
 
-def _add(job: Picture, words: Words, why: str, decisions: list[edge_pb2.Decision]) -> None:
-    prompt = _checked(job, "prompt", words.prompt.replace(PROMPT, job.prompt), why)
-    if prompt != job.prompt:
-        decisions.append(decision("prompt", job.prompt, prompt, why))
-        job.prompt = prompt
-    if not words.negative_prompt:
-        return
-    part = job.config if isinstance(job, sdxl_pb2.SdxlJob) else job.sampling
-    path = f"{'config' if isinstance(job, sdxl_pb2.SdxlJob) else 'sampling'}.negative_prompt"
-    before = part.negative_prompt
-    after = _checked(job, path, ", ".join(filter(None, (before, words.negative_prompt))), why)
-    decisions.append(decision(path, before, after, why))
-    part.negative_prompt = after
+def _add(job: WorkerJob, words: Words, why: str) -> None:
+    _set(job, "prompt", words.prompt.replace(PROMPT, _get(job, "prompt")), why)
+    path = kind_of(job).negative_prompt
+    if words.negative_prompt and path:
+        _set(job, path, ", ".join(filter(None, (_get(job, path), words.negative_prompt))), why)
 
 
-def _checked(job: Picture, path: str, text: str, why: str) -> str:
-    most = _longest(cast(Descriptor, job.DESCRIPTOR))[path]
+def _get(job: WorkerJob, path: str) -> str:
+    part, _, field = path.rpartition(".")
+    return str(getattr(getattr(job, part) if part else job, field))
+
+
+def _set(job: WorkerJob, path: str, text: str, why: str) -> None:
+    before, most = _get(job, path), _max_characters(cast(Descriptor, job.DESCRIPTOR))[path]
     if len(text) > most:
-        kind = "sdxl" if isinstance(job, sdxl_pb2.SdxlJob) else "wan"
         said = f"must be at most {most} characters with the words of {why}, got {len(text)}"
-        raise InvalidRequest(Violation(f"{kind}.{path}", said))
-    return text
+        raise InvalidRequest(Violation(f"{kind_of(job).worker_type}.{path}", said))
+    if text != before:
+        decide(path, before, text, why)
+        part, _, field = path.rpartition(".")
+        setattr(getattr(job, part) if part else job, field, text)
 
 
 @cache
-def _longest(job: Descriptor) -> dict[str, int]:
+def _max_characters(job: Descriptor) -> dict[str, int]:
     """The most characters of each text of a job, as its contract says."""
     return {rule.field: int(rule.maximum) for rule in rules(job) if rule.type == "string" and rule.maximum is not None}

@@ -9,13 +9,11 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Sequence
 
-from edge_service.domain.decisions import decision
+from edge_service.domain.decisions import decide
+from edge_service.domain.kinds import WorkerJob, kind_of
 from edge_service.fleet import Fleet, Worker
 from edge_service.fleet.circuit_breaker import State
 from shared.errors import AtelierError, NoWorker
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
 
 Counts = Sequence[worker_pb2.TokenCount]
@@ -47,26 +45,17 @@ def _reached(fleet: Fleet, worker_type: str, model: str) -> list[tuple[Worker, s
     return [(worker, model or names[0]) for worker, names in loaded if (model in names if model else names)]
 
 
-async def budget(job: sdxl_pb2.SdxlJob | wan_pb2.WanJob, count: Count) -> list[edge_pb2.Decision]:
-    """What of the job's prompts the model will not read: a decision for each prompt that is too long."""
-    texts = _prompts(job)
+async def budget(job: WorkerJob, count: Count) -> None:
+    """Records a decision for each of the job's prompts of which the model will not read all."""
+    texts = {field: text for field, text in kind_of(job).read_once(job).items() if text}
     try:
         counts = await count(list(texts.values())) if texts else ()
     except AtelierError:
-        return [edge_pb2.Decision(field="prompt", why=NOT_COUNTED)]
-    found = (_lost(field, text, _shortest(counts, place)) for place, (field, text) in enumerate(texts.items()))
-    return [lost for lost in found if lost]
-
-
-def _prompts(job: sdxl_pb2.SdxlJob | wan_pb2.WanJob) -> dict[str, str]:
-    """The texts that the model reads once, by field. Compel reads them in as many pieces as it takes."""
-    if isinstance(job, wan_pb2.WanJob):
-        texts = {"prompt": job.prompt, "sampling.negative_prompt": job.sampling.negative_prompt}
-    elif job.compel_enabled:
-        texts = {}
-    else:
-        texts = {"prompt": job.prompt, "config.negative_prompt": job.config.negative_prompt}
-    return {field: text for field, text in texts.items() if text}
+        decide("prompt", "", "", NOT_COUNTED)
+        return
+    for place, (field, text) in enumerate(texts.items()):
+        if measured := _shortest(counts, place):
+            _tell_lost(field, text, measured)
 
 
 Measured = tuple[str, int, int, int]
@@ -82,9 +71,7 @@ def _shortest(counts: Counts, place: int) -> Measured | None:
     return min(over, key=lambda measured: measured[-1], default=None)
 
 
-def _lost(field: str, text: str, measured: Measured | None) -> edge_pb2.Decision | None:
-    if measured is None:
-        return None
+def _tell_lost(field: str, text: str, measured: Measured) -> None:
     tokenizer, tokens, limit, read = measured
     ends = [word.end() for word in re.finditer(r"\S+", text)]
     lost = sum(end > read for end in ends)
@@ -92,4 +79,4 @@ def _lost(field: str, text: str, measured: Measured | None) -> edge_pb2.Decision
         f"the model reads {limit} tokens of {tokenizer}: from character {read + 1} of {len(text)} on nothing is read,"
         f" the last {lost} of {len(ends)} words"
     )
-    return decision(field, f"{tokens} tokens", f"{limit} tokens", why, notable=True)
+    decide(field, f"{tokens} tokens", f"{limit} tokens", why, notable=True)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from edge_service.accounts.tiers import Tiers
 from edge_service.domain.job_types import JobTypes
-from edge_service.domain.workloads import FirstGuesses
 from edge_service.moderation.rules import Content
 from edge_service.planning.chat_contexts import Contexts
 from edge_service.planning.enhancement_templates import Enhancement
@@ -15,6 +14,7 @@ from edge_service.policy.folder import Gathered, gather
 from edge_service.policy.mistakes import Mistake, PolicyRefused, Steps
 from edge_service.policy.schema import Strict
 from edge_service.policy.snapshot import Snapshot
+from edge_service.queue.estimates.first_guesses import FirstGuesses
 
 SCHEMAS: dict[str, type[Strict]] = {
     "content": Content,

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from edge_service.accounts.tiers import tiers
 from edge_service.adapters.notifications import NEW, STOPPED, Notifications
-from edge_service.fleet import STUBS, Fleet, Worker
+from edge_service.domain.kinds import KINDS
+from edge_service.fleet import Fleet, Worker
 from edge_service.queue.estimates.cost_model import CostModel
-from edge_service.queue.event_writer import journal
-from edge_service.queue.execution import Execution, seat
+from edge_service.queue.event_writer import event_writer
+from edge_service.queue.execution import Execution, worker_slot
 from edge_service.queue.leases import Leases
 from edge_service.queue.rows import Lease
 from shared import errors
@@ -40,7 +41,7 @@ class Dispatcher:
         self._watching: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._leasing = [asyncio.create_task(self._dispatch(worker_type)) for worker_type in STUBS]
+        self._leasing = [asyncio.create_task(self._dispatch(worker_type)) for worker_type in KINDS]
         self._watching = [asyncio.create_task(loop) for loop in (self._renew(), self._sweep(), self._learn())]
 
     def drain(self) -> None:
@@ -70,10 +71,10 @@ class Dispatcher:
                 await _first(POLL_SECONDS, queued, changed, self._draining)
 
     async def _fill(self, worker: Worker) -> None:
-        free, place = worker.free, seat(worker)
-        if place is None or free <= 0:
+        free, slot = worker.free, worker_slot(worker)
+        if slot is None or free <= 0:
             return
-        leases = await self._leases.lease(place, self._fleet.offers(worker), free, tiers().ageing_seconds)
+        leases = await self._leases.lease(slot, self._fleet.offers(worker), free, tiers().ageing_seconds)
         for lease in leases:
             task = asyncio.create_task(self._execute(lease, worker))
             self._running.add(task)
@@ -111,7 +112,7 @@ class Dispatcher:
         while leases := await self._leases.take_over():
             for lease in leases:
                 lost = errors.EdgeLost("the edge replica that watched over it went away")
-                await self._execution.settle(lease, lost)
+                await self._execution.fail_or_requeue(lease, lost)
 
     async def _learn(self) -> None:
         while True:
@@ -121,36 +122,22 @@ class Dispatcher:
 
     async def _execute(self, lease: Lease, worker: Worker) -> None:
         log.info("job started", extra={"job_id": lease.job_id, "attempt": lease.attempt, "worker": worker.address})
-        try:
-            await self._relay(lease, worker)
+        with contextlib.suppress(Exception):  # recorded with the job; a cancellation is none and goes on
+            async with self._execution.attempt(lease):
+                await self._relay(lease, worker)
             log.info("job completed", extra={"job_id": lease.job_id, "attempt": lease.attempt})
-        except errors.AtelierError as error:
-            await self._settle(lease, error)
-        except asyncio.CancelledError:
-            # This replica stops: another one, or its next start, goes on with the job.
-            with contextlib.suppress(errors.DatabaseUnavailable):
-                await self._execution.give_back(lease)
-            raise
-        except Exception:
-            log.exception("job failed unexpectedly", extra={"job_id": lease.job_id})
-            await self._settle(lease, errors.Internal("internal error while executing the job"))
-
-    async def _settle(self, lease: Lease, error: errors.AtelierError) -> None:
-        # If the database is away the lease runs out and a sweep finds the job.
-        with contextlib.suppress(errors.DatabaseUnavailable):
-            await self._execution.settle(lease, error)
 
     async def _relay(self, lease: Lease, worker: Worker) -> None:
         async with (
-            journal(self._leases, lease, lambda: self._execution.stop(lease)) as log_of_job,
+            event_writer(self._leases, lease, lambda: self._execution.stop(lease)) as written,
             contextlib.aclosing(self._execution.events(lease, worker)) as events,
         ):
             async for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "callback":
-                    await self._execution.complete(lease, worker, event.callback, await log_of_job.rest())
+                    await self._execution.complete(lease, worker, event.callback, await written.rest())
                     return
-                log_of_job.add(edge_pb2.JobEvent(**{kind: getattr(event, kind)}))
+                written.add(edge_pb2.JobEvent(**{kind: getattr(event, kind)}))
         raise errors.EngineFailed("the worker ended its stream without a result")
 
 

@@ -52,8 +52,8 @@ class EventWriter:
 
 
 @contextlib.asynccontextmanager
-async def journal(leases: Leases, lease: Lease, lost: Callable[[], None]) -> AsyncIterator[EventWriter]:
-    """A journal that is written for the length of the block."""
+async def event_writer(leases: Leases, lease: Lease, lost: Callable[[], None]) -> AsyncIterator[EventWriter]:
+    """An event writer that runs for the length of the block."""
     opened = EventWriter(leases, lease)
     writing = asyncio.create_task(opened.write(lost))
     try:

@@ -1,26 +1,25 @@
 """One leased job on one worker: relay its stream, and record its end exactly once."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
 
 from edge_service.domain.job_types import job_types
+from edge_service.domain.kinds import Callback, kind_of
 from edge_service.fleet import Worker
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.leases import Leases, Unwritten
-from edge_service.queue.rows import AssetRow, Callback, Lease, WorkerSlot
+from edge_service.queue.rows import AssetRow, Lease, WorkerSlot
 from shared import errors
 from shared.assets import KEY, AssetStore, attempt_folder
-from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.validation_schemas import enum_word
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,8 @@ class Execution:
         Raises AtelierError if the worker fails or the lease is lost. Closing the iterator stops the worker."""
         with worker.occupied():
             seconds_left = (lease.deadline - datetime.now(UTC)).total_seconds()
-            call = worker.generate(_request(lease), timeout=max(seconds_left, 0.001))
+            request = kind_of(lease.job).request(lease.job, lease.job_id, lease.owner, lease.attempt)
+            call = worker.generate(request, timeout=max(seconds_left, 0.001))
             self._running[lease.job_id, lease.attempt] = Running(lease, call, time.monotonic())
             try:
                 async for event in call:
@@ -105,7 +105,7 @@ class Execution:
     async def complete(self, lease: Lease, worker: Worker, callback: Callback, rest: Unwritten) -> None:
         """Stores the result, whatever the database is doing now. Raises Cancelled if the lease is lost."""
         rows = _asset_rows(lease, callback)
-        _fill(lease, callback)
+        _finish(lease, callback)
         worker.succeeded()
         seconds = time.monotonic() - self._running[lease.job_id, lease.attempt].began
         if not await retry_until_database_is_back(lambda: self._leases.complete(lease, callback, rows, rest)):
@@ -115,7 +115,7 @@ class Execution:
         if worker.description:
             self._costs.learn(lease, worker.description.worker_id, seconds)
 
-    async def settle(self, lease: Lease, error: errors.AtelierError) -> None:
+    async def fail_or_requeue(self, lease: Lease, error: errors.AtelierError) -> None:
         """Ends or requeues a job whose attempt failed with `error`; does nothing if the lease is lost."""
         record = errors.to_job_error(error)
         log.info("attempt failed", extra={"job_id": lease.job_id, "reason": errors.reason_word(error)})
@@ -130,13 +130,35 @@ class Execution:
         else:
             await self._leases.fail(lease, _terminal_state(error), record)
 
-    async def give_back(self, lease: Lease) -> None:
-        """Gives a job back to the queue because this replica stops: another one goes on with it at once."""
-        error = errors.Draining("the edge stopped")
-        if lease.interactive:
-            await self.settle(lease, error)
-        else:
-            await self._leases.requeue(lease, errors.to_job_error(error), 0.0, counts=False)
+    @contextlib.asynccontextmanager
+    async def attempt(self, lease: Lease) -> AsyncIterator[None]:
+        """Records how the block ends, whatever ends it, and raises it again: no leased job is left behind.
+
+        An error of ours fails or requeues the job. Where the block is cancelled or closed, a turn of a chat is
+        cancelled with it, for its caller has gone; another job goes back to the queue, for this replica stops.
+        """
+        try:
+            yield
+        except errors.AtelierError as error:
+            await self._record(self.fail_or_requeue(lease, error))
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            if lease.interactive:
+                gone = errors.Cancelled("the call ended before the answer was complete")
+                await self._record(self.fail_or_requeue(lease, gone))
+            else:
+                stopped = errors.to_job_error(errors.Draining("the edge stopped"))
+                await self._record(self._leases.requeue(lease, stopped, 0.0, counts=False))
+            raise
+        except Exception:
+            log.exception("job failed unexpectedly", extra={"job_id": lease.job_id})
+            await self._record(self.fail_or_requeue(lease, errors.Internal("internal error while executing the job")))
+            raise
+
+    async def _record(self, write: Awaitable[object]) -> None:
+        # If the database is away the lease runs out, and the sweep of some replica finds the job.
+        with contextlib.suppress(errors.DatabaseUnavailable):
+            await write
 
     async def _failures(self, lease: Lease, error: errors.AtelierError) -> int | None:
         """How often this happened to the job before; None if it may not happen again."""
@@ -150,7 +172,7 @@ def _back_off(failures: int) -> float:
     return min(RETRY_SECONDS * 2.0**failures, MAX_RETRY_SECONDS) * random.uniform(0.75, 1.25)
 
 
-def seat(worker: Worker) -> WorkerSlot | None:
+def worker_slot(worker: Worker) -> WorkerSlot | None:
     """A worker as the tables know it; None if it has just been lost."""
     if worker.description is None or worker.status is None:
         return None
@@ -177,41 +199,24 @@ def _terminal_state(error: errors.AtelierError) -> str:
     return "cancelled" if isinstance(error, errors.Cancelled) else "failed"
 
 
-def _request(lease: Lease) -> Any:
-    if isinstance(lease.job, sdxl_pb2.SdxlJob):
-        return sdxl_pb2.GenerateRequest(job=lease.job, attempt=lease.attempt)
-    if isinstance(lease.job, wan_pb2.WanJob):
-        return wan_pb2.GenerateRequest(job=lease.job, attempt=lease.attempt)
-    return chat_pb2.GenerateRequest(job_id=lease.job_id, user_id=lease.owner, request=lease.job, attempt=lease.attempt)
-
-
 def _asset_rows(lease: Lease, callback: Callback) -> list[AssetRow]:
     """The stored files of a callback. The owner is the job's, never the payload's: a key of anyone else is refused."""
     if callback.job_id != lease.job_id or callback.status != job_pb2.JOB_STATUS_COMPLETED:
         raise errors.EngineFailed("the worker's result is not that of this job")
-    if isinstance(callback, chat_pb2.ChatCallback):
-        return []
+    files = kind_of(callback).files(callback)
     prefix = attempt_folder(lease.owner, lease.job_id, lease.attempt)
-    if any(not (asset.key.startswith(prefix) and KEY.fullmatch(asset.key)) for asset in callback.assets):
+    if any(not (asset.key.startswith(prefix) and KEY.fullmatch(asset.key)) for asset in files):
         raise errors.EngineFailed("the worker's result belongs to another job")
-    return [_asset_row(asset) for asset in callback.assets]
+    return [_asset_row(asset) for asset in files]
 
 
-def _asset_row(asset: sdxl_pb2.SdxlAsset | wan_pb2.WanAsset) -> AssetRow:
+def _asset_row(asset: Any) -> AssetRow:
     kind = enum_word("AssetType", job_pb2.AssetType.Name(asset.type))
     found = asset.metadata
     return AssetRow(asset.key, kind, found.mime_type, found.bytes, found.sha256)
 
 
-def _fill(lease: Lease, callback: Callback) -> None:
-    """Sets what only the edge knows: who improved the prompt. A chat job is a conversation, with nothing to improve."""
-    if isinstance(callback, chat_pb2.ChatCallback):
-        callback.metadata.enhancement_type = chat_pb2.CHAT_ENHANCEMENT_TYPE_NONE
-        return
-    assert not isinstance(lease.job, chat_pb2.ChatRequest)
-    source = lease.job.enhancement_source
-    callback.metadata.enhancement_source = source or job_pb2.ENHANCEMENT_SOURCE_NONE
-    if isinstance(callback, wan_pb2.WanCallback):
-        # Unspecified means that nobody was asked, because the request said so.
-        found = job_types().get(lease.type_name)
-        callback.metadata.auto_enhancement = bool(source and found and found.enhanced)
+def _finish(lease: Lease, callback: Callback) -> None:
+    """Writes into a result what only the edge knows."""
+    found = job_types().get(lease.type_name)
+    kind_of(lease.job).finish(lease.job, callback, bool(found and found.enhanced))

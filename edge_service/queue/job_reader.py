@@ -2,10 +2,8 @@
 
 import asyncio
 
-from edge_service.adapters.database import Database
+from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.queue.job_query import JOBS
-from edge_service.queue.rows import Row
-from edge_service.queue.sql import fetch_all
 
 # Owner and id: somebody else's job is not found.
 Key = tuple[str, str]

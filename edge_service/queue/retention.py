@@ -9,13 +9,12 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import dict_row
 
 from edge_service.adapters.database import Connection, Lock
-from edge_service.config import EdgeConfig
 from shared.assets import AssetStore, attempt_folder
 from shared.errors import StorageUnavailable
 from shared.telemetry import LAST_ROUND, REMOVED
@@ -85,15 +84,23 @@ class Chore:
     statements: dict[str, str]
 
 
+class Keep(NamedTuple):
+    """How long what is kept, from the end of a job on, or the last use of an asset."""
+
+    assets_days: float
+    jobs_days: float
+    events_hours: float
+
+
 class Retention:
     """Removes what is older than the configuration says, and what those who died left behind."""
 
-    def __init__(self, assets: AssetStore, config: EdgeConfig) -> None:
+    def __init__(self, assets: AssetStore, keep: Keep) -> None:
         self._assets = assets
         self._ages = {
-            "asset_days": config.keep_assets_days,
-            "job_days": config.keep_jobs_days,
-            "event_hours": min(config.keep_events_hours, 24 * config.keep_jobs_days),
+            "asset_days": keep.assets_days,
+            "job_days": keep.jobs_days,
+            "event_hours": min(keep.events_hours, 24 * keep.jobs_days),
         }
         self._chores = (
             Chore(DELETED_ASSETS, self._delete, {"asset": FORGET_ASSETS}),

@@ -1,26 +1,17 @@
 """Rows of the job tables as the messages clients see. No SQL and no decisions here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from edge_service.domain.job_types import JOB_CLASSES, WorkerJob
-from shared.pb.atelier.chat.v1 import chat_pb2
+from edge_service.adapters.database import Row
+from edge_service.domain.kinds import KINDS, WorkerJob
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 
-Row = Mapping[str, Any]
-Callback = sdxl_pb2.SdxlCallback | wan_pb2.WanCallback | chat_pb2.ChatCallback
-CALLBACK_CLASSES: dict[str, type[Callback]] = {
-    "sdxl": sdxl_pb2.SdxlCallback,
-    "wan": wan_pb2.WanCallback,
-    "chat": chat_pb2.ChatCallback,
-}
 TERMINAL = ("completed", "failed", "cancelled", "expired")
 
 
@@ -71,7 +62,7 @@ def lease_of(row: Row) -> Lease:
     """A row that was just leased."""
     return Lease(
         row["id"], row["owner"], row["type"], row["worker_type"], row["attempt"],
-        JOB_CLASSES[row["worker_type"]].FromString(row["plan"]), row["deadline"], row["interactive"], row["kind"],
+        KINDS[row["worker_type"]].job_class.FromString(row["plan"]), row["deadline"], row["interactive"], row["kind"],
         row["cost"], row["last_sequence"], row["webhook_url"] is not None, row["webhook_on_start"],
     )  # fmt: skip
 

@@ -1,8 +1,5 @@
 """What both sides of the job tables need: events that always look the same, and reading a statement's answer."""
 
-from typing import Any
-
-from edge_service.adapters.database import Connection
 from edge_service.queue.rows import status_value
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -14,15 +11,3 @@ STARTED = edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_PROCESSING).SerializeToStr
 def ended(word: str) -> bytes:
     """The last event of a job. Whoever reads it gets the whole job as it then stands."""
     return edge_pb2.JobEvent(ended=edge_pb2.Job(status=status_value(word))).SerializeToString()
-
-
-async def fetch_all(connection: Connection, query: str, values: Any) -> list[Any]:
-    """All rows of a query."""
-    return await (await connection.execute(query, values)).fetchall()
-
-
-async def fetch_value(connection: Connection, query: str, values: Any) -> Any:
-    """The one value that a function returns."""
-    row = await (await connection.execute(query, values)).fetchone()
-    assert row is not None
-    return next(iter(row.values()))

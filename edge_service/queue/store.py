@@ -15,19 +15,17 @@ from psycopg.errors import UniqueViolation
 from edge_service.accounts.quotas import QUOTAS, Accounts, quota_values
 from edge_service.accounts.refusals import REQUESTS, refusal
 from edge_service.accounts.tiers import Limits
-from edge_service.adapters.database import Database
+from edge_service.adapters.database import Database, fetch_all, fetch_value
 from edge_service.adapters.notifications import CALLBACKS, CHANGED, NEW, STOPPED, Notifications
 from edge_service.domain.job_id import new_job_id
-from edge_service.domain.job_types import JOB_CLASSES
-from edge_service.domain.reference_options import reference_keys
-from edge_service.planning.planner import Plan
+from edge_service.domain.kinds import KINDS, kind_of
+from edge_service.domain.plan import Plan
 from edge_service.queue.estimates.cost_model import Cost
 from edge_service.queue.job_query import COLUMNS, EARLIER, HISTORY, page_query
 from edge_service.queue.job_reader import JobReader
 from edge_service.queue.rows import asset_message, job_message
-from edge_service.queue.sql import QUEUED, ended, fetch_all, fetch_value
+from edge_service.queue.sql import QUEUED, ended
 from shared.errors import AssetNotFound, AtelierError, JobNotEnded, JobNotFound, QuotaExceeded
-from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 
@@ -78,7 +76,7 @@ class Store:
             job_id = new_job_id(plan.worker_type, plan.type_name, time.time())
             try:
                 async with self._database.connection() as connection:
-                    keys = reference_keys(plan.job)
+                    keys = kind_of(plan.job).reference_keys(plan.job)
                     query, values = (SUBMIT_WITH_REFERENCES, [keys]) if keys else (SUBMIT, [])
                     [row] = await fetch_all(connection, query, _values(submission, job_id) + values)
                 break
@@ -107,7 +105,7 @@ class Store:
             raise JobNotEnded(f"job {job_id} is {row['status']}: only an ended job can be repeated")
         webhook = edge_pb2.Webhook(url=row["webhook_url"], on_start=row["webhook_on_start"])
         return Plan(
-            row["type"], row["worker_type"], JOB_CLASSES[row["worker_type"]].FromString(row["plan"]),
+            row["type"], row["worker_type"], KINDS[row["worker_type"]].job_class.FromString(row["plan"]),
             edge_pb2.Job.FromString(row["decisions"]),
             (row["deadline"] - row["created"]).total_seconds(), row["priority"], row["needs"], row["credits"],
             webhook if row["webhook_url"] else None,
@@ -208,8 +206,7 @@ SUBMIT_WITH_REFERENCES = f"{SUBMITTED} CROSS JOIN LATERAL hold_references(jobs.i
 def _values(submission: Submission, job_id: str) -> list[object]:
     """The arguments of submit_job."""
     plan, cost, limits = submission.plan, submission.cost, submission.limits
-    if not isinstance(plan.job, chat_pb2.ChatRequest):
-        plan.job.id, plan.job.user_id = job_id, submission.owner
+    kind_of(plan.job).set_ids(plan.job, job_id, submission.owner)
     webhook = (plan.webhook.url, plan.webhook.on_start) if plan.webhook else (None, False)
     return [
         job_id, submission.owner, plan.type_name, plan.worker_type, submission.interactive,

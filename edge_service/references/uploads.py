@@ -9,10 +9,8 @@ import hashlib
 from typing import NamedTuple
 
 from edge_service.accounts.quotas import Accounts
-from edge_service.adapters.database import Database
+from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.adapters.limiter import PerOwnerLimiter
-from edge_service.queue.rows import Row
-from edge_service.queue.sql import fetch_all
 from edge_service.references.sandbox import MAX_BYTES, Decoders, Picture, PictureRefused
 from shared.assets import AssetStore
 from shared.errors import AssetNotFound

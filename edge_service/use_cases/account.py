@@ -1,18 +1,38 @@
 """The caller's own account: what the tier permits, and each limit with its size and its use."""
 
+import secrets
 from datetime import datetime
 
 from edge_service.accounts.quotas import Usage
-from edge_service.accounts.tiers import Tier
-from edge_service.auth import Principal
+from edge_service.accounts.tiers import Tier, tiers
 from edge_service.auth.api_keys.store import MAX_KEYS
 from edge_service.domain.job_types import job_types
+from edge_service.domain.principal import Principal
 from edge_service.planning.permissions import account_mode
 from edge_service.queue.rows import timestamp
+from edge_service.queue.store import Store
+from edge_service.queue.webhooks.payload import MASTER_SECRET, secret_of
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 # What a token must cover for a permission of the tier to be of use; for all others it is "jobs.write".
 SCOPES_OF = {"chat": {"chat"}, "fleet": {"fleet.read", "fleet.write"}, "keys": {"keys"}}
+
+
+class Account:
+    """The caller's own account."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, caller: Principal) -> edge_pb2.GetAccountResponse:
+        """What the caller may do, and how much of it is used."""
+        tier = tiers().tiers[caller.tier]
+        return account(caller, tier, await self._store.accounts.usage(caller.user_id, tier.quotas))
+
+    async def webhook_secret(self, caller: Principal) -> str:
+        """The secret that signs the callbacks of the caller's jobs; the same until the database is another."""
+        master = await self._store.secret(MASTER_SECRET, fresh=secrets.token_bytes(32))
+        return secret_of(master, caller.user_id)
 
 
 def account(principal: Principal, tier: Tier, usage: Usage) -> edge_pb2.GetAccountResponse:

@@ -4,52 +4,66 @@ import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
-from edge_service.auth.api_keys import key_format as key_secrets
+from edge_service.accounts.audit import Audit, Entry
+from edge_service.auth.api_keys import key_format
 from edge_service.auth.api_keys.store import ApiKey, ApiKeyStore
-from edge_service.auth.rpc_scopes import KEYS, ORDINARY, SCOPES, PermissionsOf, effective
-from edge_service.domain.principal import Principal
+from edge_service.auth.rpc_scopes import KEYS, ORDINARY, PermissionsOf, effective, permissions_of, tier_names
+from edge_service.domain.principal import SCOPES, Principal
 from shared.errors import InvalidRequest, PermissionDenied, Violation
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 LIFETIME_SECONDS = 90 * 86400.0
 
 
-class KeyOrders:
-    """What AccountService does with keys."""
+class ManageApiKeys:
+    """Every key that is made or revoked is a line in the audit log."""
 
-    def __init__(self, keys: ApiKeyStore, permissions_of: PermissionsOf, tiers: Callable[[], Collection[str]]) -> None:
-        self._keys, self._permissions_of, self._tiers = keys, permissions_of, tiers
-        self._house = b""
+    def __init__(
+        self,
+        keys: ApiKeyStore,
+        audit: Audit,
+        permissions_of: PermissionsOf = permissions_of,
+        tiers: Callable[[], Collection[str]] = tier_names,
+    ) -> None:
+        self._keys, self._audit, self._permissions_of, self._tiers = keys, audit, permissions_of, tiers
+        self._master_secret = b""
 
-    def start(self, house: bytes) -> None:
-        """`house` is the secret that all replicas mint keys under."""
-        self._house = house
+    def start(self, master_secret: bytes) -> None:
+        """Begins to make keys, under the secret that all replicas share."""
+        self._master_secret = master_secret
 
-    async def create(self, request: edge_pb2.CreateKeyRequest, maker: Principal) -> tuple[ApiKey, str]:
-        """A new key and its secret, which is known to nobody afterwards. Raises PermissionDenied, InvalidRequest."""
+    async def create(self, request: edge_pb2.CreateKeyRequest, maker: Principal) -> tuple[edge_pb2.ApiKey, str]:
+        """A new key and its secret, which is not stored. Raises PermissionDenied, InvalidRequest."""
+        key, secret = await self._create(request, maker)
+        await self._audit.record(Entry(maker.user_id, "key.created", key.id))
+        return message(key), secret
+
+    async def list(self, user_id: str, caller: Principal) -> list[edge_pb2.ApiKey]:
+        """A user's keys, the caller's by default. Raises PermissionDenied for those of others."""
+        if user_id and user_id != caller.user_id:
+            self._check_administers(caller, "user_id")
+        return [message(key) for key in await self._keys.of(user_id or caller.user_id)]
+
+    async def revoke(self, key_id: str, caller: Principal) -> edge_pb2.ApiKey:
+        """Raises KeyNotFound, also for another user's key unless the caller administers them."""
+        key = await self._keys.revoke(key_id, None if self._administers(caller) else caller.user_id)
+        await self._audit.record(Entry(caller.user_id, "key.revoked", key.id))
+        return message(key)
+
+    async def _create(self, request: edge_pb2.CreateKeyRequest, maker: Principal) -> tuple[ApiKey, str]:
         if not request.name.isprintable():
             raise InvalidRequest(Violation("name", "must be printable characters"))
         owner, tier = request.user_id or maker.user_id, request.tier or maker.tier
-        self._check_people(owner, tier, maker)
+        self._check_owner_and_tier(owner, tier, maker)
         scopes = self._scopes(request.scopes, tier, maker)
-        minted = key_secrets.mint(self._house)
+        minted = key_format.mint(self._master_secret)
         key = ApiKey(
-            minted.id, key_secrets.digest(minted.secret), request.name, owner, tier, scopes,
+            minted.id, key_format.digest(minted.secret), request.name, owner, tier, scopes,
             _expires(request, maker), maker.content_mode, maker.key_id or None,
         )  # fmt: skip
         return await self._keys.add(key), minted.secret
 
-    async def of(self, user_id: str, caller: Principal) -> list[ApiKey]:
-        """A user's keys, the caller's by default. Raises PermissionDenied for those of others."""
-        if user_id and user_id != caller.user_id:
-            self._check_administers(caller, "user_id")
-        return await self._keys.of(user_id or caller.user_id)
-
-    async def revoke(self, key_id: str, caller: Principal) -> ApiKey:
-        """Raises KeyNotFound, also for somebody else's key unless the caller administers them."""
-        return await self._keys.revoke(key_id, None if self._administers(caller) else caller.user_id)
-
-    def _check_people(self, owner: str, tier: str, maker: Principal) -> None:
+    def _check_owner_and_tier(self, owner: str, tier: str, maker: Principal) -> None:
         if owner != maker.user_id:
             self._check_administers(maker, "user_id")
         if tier == maker.tier:

@@ -8,10 +8,15 @@ from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor
 
+from edge_service.accounts.tiers import tiers
 from edge_service.domain.capabilities import able, able_choices
-from edge_service.domain.job_types import JOB_CLASSES, JobType, job_types
+from edge_service.domain.job_types import JobType, job_types
+from edge_service.domain.kinds import KINDS
 from edge_service.domain.partial_job import EDGE_SETS
+from edge_service.domain.principal import Principal
 from edge_service.fleet import Fleet
+from edge_service.planning.chat_contexts import contexts
+from edge_service.planning.permissions import account_mode
 from edge_service.planning.presets import Choices, Words, choices
 from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -21,9 +26,24 @@ from shared.worker_configs import CommonSizes
 
 # Said by the choice of the job type itself.
 NOT_ASKED = {"type"}
-SIZES = {"config.resolution", "config.width", "config.height"}
+SIZES = {path for kind in KINDS.values() for path in kind.size_fields}
 # What holds where the request says nothing, whatever the job type has: without a content mode all is safe for work.
 HELD = {"sfw_mode": True}
+
+
+class Catalog:
+    """What this caller can ask for."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def get(self, caller: Principal) -> edge_pb2.GetCatalogResponse:
+        """Everything there is, each with whether the caller may and a connected worker can."""
+        tier = tiers().tiers[caller.tier]
+        most = account_mode(tier, caller.content_mode)
+        modes = [mode for mode in (edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW) if mode <= most]
+        described = {name: context.description for name, context in contexts().contexts.items()}
+        return catalog(self._fleet, lambda name: tier.allows_job(name, job_types()[name].worker_type), modes, described)
 
 
 def catalog(
@@ -59,7 +79,7 @@ def _entry(
     name: str, job_type: JobType, available: bool, permitted: bool, models: Sequence[worker_pb2.Model]
 ) -> edge_pb2.JobTypeEntry:
     defaults = dict(_leaves(job_type.values, "")) | HELD
-    parameters = [_parameter(rule, defaults, models) for rule in _asked(job_type.worker_type)]
+    parameters = [_parameter(job_type.worker_type, rule, defaults, models) for rule in _asked(job_type.worker_type)]
     return edge_pb2.JobTypeEntry(
         name=name,
         worker_type=job_type.worker_type,
@@ -74,18 +94,18 @@ def _entry(
 @cache
 def _asked(worker_type: str) -> list[ValidationConfig]:
     """The rules of all that a request may set."""
-    known = rules(cast(Descriptor, JOB_CLASSES[worker_type].DESCRIPTOR))
+    known = rules(cast(Descriptor, KINDS[worker_type].job_class.DESCRIPTOR))
     return [rule for rule in known if rule.field.partition(".")[0] not in (*EDGE_SETS, *NOT_ASKED)]
 
 
 def _parameter(
-    rule: ValidationConfig, defaults: dict[str, Any], models: Sequence[worker_pb2.Model]
+    worker_type: str, rule: ValidationConfig, defaults: dict[str, Any], models: Sequence[worker_pb2.Model]
 ) -> edge_pb2.Parameter:
     default = json.dumps(defaults[rule.field]) if rule.field in defaults else ""
     parameter = edge_pb2.Parameter(
         field=rule.field, type=rule.type, default=default, minimum=rule.minimum, maximum=rule.maximum,
-        choices=able_choices(rule.field, rule.choices, models), pattern=rule.pattern,
-        available=able(rule.field, models),
+        choices=able_choices(worker_type, rule.field, rule.choices, models), pattern=rule.pattern,
+        available=able(worker_type, rule.field, models),
     )  # fmt: skip
     if rule.field in SIZES:
         _narrow(parameter, CommonSizes.of(models))
@@ -108,8 +128,8 @@ def _presets(table: Choices) -> Iterator[edge_pb2.PresetEntry]:
 
 
 def _aspect_ratios(table: Choices) -> Iterator[edge_pb2.AspectRatioEntry]:
-    for worker_type in JOB_CLASSES:
-        for ratio, (width, height) in table.aspect_ratios.of(worker_type).items():
+    for worker_type in KINDS:
+        for ratio, (width, height) in table.sizes(worker_type).items():
             yield edge_pb2.AspectRatioEntry(name=ratio, worker_type=worker_type, width=width, height=height)
 
 

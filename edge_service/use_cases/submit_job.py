@@ -1,32 +1,37 @@
-"""What submissions of every kind have in common: what is stored of them, and that each counts as a request."""
+"""Submitting a job: planned, stored, and then waiting for a worker."""
 
-from hashlib import sha256
-
-from google.protobuf.message import Message
-
-from edge_service.accounts.tiers import tiers
-from edge_service.doors.grpc.callers import owner, principal
-from edge_service.planning.planner import Plan
-from edge_service.queue.estimates.cost_model import CostModel
-from edge_service.queue.store import Store, Submission
+from edge_service.domain.principal import Principal
+from edge_service.planning.planner import Planner
+from edge_service.use_cases.admission import Admission, Order
+from shared.errors import AtelierError
+from shared.pb.atelier.edge.v1 import edge_pb2
 
 
-def submission_of(plan: Plan, costs: CostModel, key: str, request: Message) -> Submission:
-    """The caller's submission of a plan."""
-    cost = costs.estimate(plan.type_name, plan.worker_type, plan.job)
-    return Submission(owner(), plan, cost, tiers().limits(principal().tier), key, digest(request))
+class SubmitJob:
+    """Call it with a request; the answer is the stored job."""
 
+    def __init__(self, planner: Planner, admission: Admission) -> None:
+        self._planner, self._admission = planner, admission
 
-async def count(store: Store) -> None:
-    """Counts a request before it comes to the store, if it ever does. Raises QuotaExceeded if there were too many."""
-    await store.accounts.count_request(owner(), tiers().tiers[principal().tier].quotas)
+    async def __call__(
+        self, request: edge_pb2.SubmitJobRequest, caller: Principal, seconds_left: float
+    ) -> edge_pb2.Job:
+        """Plans and stores a job; a repetition with the same idempotency key returns the job it made.
 
-
-async def afford(store: Store, credits: int) -> None:
-    """Counts a request for which work is done before it is stored. Raises QuotaExceeded if that would refuse it."""
-    await count(store)
-    await store.accounts.check(owner(), tiers().tiers[principal().tier].quotas, credits)
-
-
-def digest(request: Message) -> bytes:
-    return sha256(request.SerializeToString(deterministic=True)).digest()
+        `seconds_left` is how long the caller still waits. Raises AtelierError for what cannot or may not be done. A
+        refused request counts as one; where planning is costly it is counted, and must be affordable, before that.
+        """
+        order = Order(caller, request, request.idempotency_key)
+        if costly := self._planner.is_costly(request):
+            if earlier := await self._admission.earlier(order):
+                return earlier
+            await self._admission.afford(caller, self._planner.credits_of(request))
+        try:
+            plan = await self._planner.job(request, caller, seconds_left)
+        except AtelierError:
+            if earlier := await self._admission.earlier(order):
+                return earlier
+            if not costly:
+                await self._admission.count(caller)
+            raise
+        return await self._admission.store(plan, order, counted=costly)

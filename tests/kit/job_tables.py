@@ -8,7 +8,7 @@ import pytest
 from edge_service.accounts.tiers import Limits, Quotas
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import Notifications
-from edge_service.planning.planner import Plan
+from edge_service.domain.plan import Plan
 from edge_service.queue.estimates.cost_model import Cost
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.rows import AssetRow, Lease, WorkerSlot
@@ -20,7 +20,7 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.spec_json import from_spec_dict
 from tests.kit.planned import planned as planned_job
 
-SEAT = WorkerSlot("sdxl", "worker:1", "sdxl_worker_001", 100)
+SLOT = WorkerSlot("sdxl", "worker:1", "sdxl_worker_001", 100)
 PLENTY = Quotas(
     requests_per_minute=10**6, max_running=10**6, jobs_per_day=10**6, credits_per_period=10**6, period="day",
     storage_bytes=10**12,
@@ -69,10 +69,10 @@ class Jobs:
         return (await self.store.create(submission)).id
 
     async def lease(
-        self, count: int = 1, offers: Sequence[str] = (), seat: WorkerSlot = SEAT, ageing: float = 60
+        self, count: int = 1, offers: Sequence[str] = (), slot: WorkerSlot = SLOT, ageing: float = 60
     ) -> list[Lease]:
         """Leases jobs for a worker."""
-        return await self.leases.lease(seat, offers, count, ageing)
+        return await self.leases.lease(slot, offers, count, ageing)
 
     async def running(self, owner: str = "ann") -> Lease:
         """A job that a worker has begun."""

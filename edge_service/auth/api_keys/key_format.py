@@ -1,6 +1,6 @@
 """What an API key looks like: `atl_<id>_<random>`.
 
-Half of the id is a MAC under a secret of the house. Whoever guesses keys fails here, before the database or the memory
+Half of the id is a MAC under a secret of the master. Whoever guesses keys fails here, before the database or the memory
 of this process has anything to do.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 PREFIX = "atl_"
 SHAPE = re.compile(r"(atl_[a-z2-7]{16})_[A-Za-z0-9_-]{43}")
 RANDOM_BYTES = 32
-HOUSE_SECRET = "api_keys"
+MASTER_SECRET = "api_keys"
 _HALF = 8
 
 
@@ -25,10 +25,10 @@ class Minted(NamedTuple):
     secret: str
 
 
-def mint(house: bytes) -> Minted:
+def mint(master: bytes) -> Minted:
     """A new key, different from all others."""
     half = _letters(secrets.token_bytes(5))
-    key_id = f"{PREFIX}{half}{_mac(house, half)}"
+    key_id = f"{PREFIX}{half}{_mac(master, half)}"
     return Minted(key_id, f"{key_id}_{secrets.token_urlsafe(RANDOM_BYTES)}")
 
 
@@ -38,10 +38,10 @@ def id_of(secret: str) -> str | None:
     return found[1] if found else None
 
 
-def is_of(house: bytes, key_id: str) -> bool:
-    """Whether this house made a key of this id, whatever became of it."""
+def is_of(master: bytes, key_id: str) -> bool:
+    """Whether this master made a key of this id, whatever became of it."""
     half, mac = key_id[len(PREFIX) :][:_HALF], key_id[-_HALF:]
-    return hmac.compare_digest(mac, _mac(house, half))
+    return hmac.compare_digest(mac, _mac(master, half))
 
 
 def digest(secret: str) -> bytes:
@@ -49,8 +49,8 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _mac(house: bytes, half: str) -> str:
-    return _letters(hmac.digest(house, half.encode(), "sha256")[:5])
+def _mac(master: bytes, half: str) -> str:
+    return _letters(hmac.digest(master, half.encode(), "sha256")[:5])
 
 
 def _letters(five_bytes: bytes) -> str:

@@ -15,6 +15,7 @@ from typing import Any, cast
 from edge_service.adapters.notifications import KEYS, Notifications
 from edge_service.auth.api_keys.key_format import digest, id_of, is_of
 from edge_service.auth.api_keys.store import ApiKey, ApiKeyStore
+from edge_service.auth.rpc_scopes import tier_names
 from edge_service.auth.static_tokens import NOT_KNOWN
 from edge_service.auth.ttl_cache import Expiring, TtlCache
 from edge_service.domain.principal import Principal
@@ -32,9 +33,11 @@ USED_SECONDS = 60.0
 class ApiKeyVerifier:
     """Takes API keys. Until it is started it takes none."""
 
-    def __init__(self, keys: ApiKeyStore, notifications: Notifications, tiers: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self, keys: ApiKeyStore, notifications: Notifications, tiers: Callable[[], Collection[str]] = tier_names
+    ) -> None:
         self._keys, self._notifications, self._tiers = keys, notifications, tiers
-        self._house = b""
+        self._master_secret = b""
         self._known: TtlCache[ApiKey] = TtlCache(MAX_KEYS)
         self._gone: TtlCache[bool] = TtlCache(MAX_GONE)
         self._asking: dict[str, asyncio.Task[ApiKey | None]] = {}
@@ -42,9 +45,9 @@ class ApiKeyVerifier:
         self._stack = contextlib.ExitStack()
         self._writing: asyncio.Task[None] | None = None
 
-    def start(self, house: bytes) -> None:
-        """`house` is the secret that all replicas mint keys under."""
-        self._house = house
+    def start(self, master_secret: bytes) -> None:
+        """Begins to take keys that were made under this secret, which all replicas share."""
+        self._master_secret = master_secret
         self._stack.enter_context(self._notifications.subscribe(KEYS, self._heard))
         self._writing = asyncio.create_task(self._write_times())
 
@@ -61,14 +64,14 @@ class ApiKeyVerifier:
 
         Raises Unauthenticated, DatabaseUnavailable if the edge is still starting.
         """
-        if not self._house:
+        if not self._master_secret:
             raise DatabaseUnavailable("the edge is still starting")
         key_id = id_of(secret)
         if key_id is None:
             raise Unauthenticated(NOT_KNOWN)
         if known := self._known.get(key_id):
             return self._holder(known.value, secret)
-        if self._gone.get(key_id) or not is_of(self._house, key_id):
+        if self._gone.get(key_id) or not is_of(self._master_secret, key_id):
             raise Unauthenticated(NOT_KNOWN)
         return self._asked(key_id, secret)
 
@@ -105,7 +108,7 @@ class ApiKeyVerifier:
         if key.expires.timestamp() <= now:
             raise Unauthenticated(f"the API key {key.id} has expired")
         if key.tier not in self._tiers():
-            raise Unauthenticated(f"the API key {key.id} is of a tier that there is no more, {key.tier}")
+            raise Unauthenticated(f"the API key {key.id} is of the tier {key.tier}, which no longer exists")
         self._used[key.id] = now
         mode = cast("edge_pb2.ContentMode | None", key.content_mode)
         return Principal(key.owner, key.tier, key.scopes, mode, key.id, key.expires.timestamp())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edge_service.domain.decisions import decision
+from edge_service.domain.decisions import decide
 from edge_service.domain.kinds.reference_defaults import default_strength, refuse_idle, set_number
 from shared.errors import InvalidRequest, Violation
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -29,26 +29,24 @@ USES = {
 }
 
 
-def resolve_image_reference(
-    job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob, use: Use | None, enhancement: int,
-    decisions: list[edge_pb2.Decision],
-) -> None:  # fmt: skip
+def resolve_image_reference(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob, use: Use | None, enhancement: int) -> None:
     """Completes what `job` says of its picture. Raises InvalidRequest for what contradicts itself or has no effect."""
     if not job.metadata.reference_image_url:
-        refuse_idle(list(_idle(asked, use)))
+        if idle := list(_idle(asked, use)):
+            refuse_idle(idle)
         job.ClearField("metadata")
         return
     if use:
         _refuse_contradictions(asked, use, enhancement)
-        _apply(job, use, decisions)
-    default_strength(job.metadata, decisions)
+        _apply(job, use)
+    default_strength(job.metadata)
     if not job.metadata.reference_type:
         job.metadata.reference_type = sdxl_pb2.REFERENCE_TYPE_COMPOSITION
-        decisions.append(decision("metadata.reference_type", "", "composition", "default of a reference"))
+        decide("metadata.reference_type", "", "composition", "default of a reference")
     # Rounded, or 1 - 0.9 would be a little less than 0.1, and ten steps of it less than one.
     job.references.denoise = round(1 - job.metadata.reference_strength, 6)
-    decisions.append(decision("references.denoise", "", f"{job.references.denoise:g}", "1 - reference_strength"))
-    _ensure_a_step(job, asked, decisions)
+    decide("references.denoise", "", f"{job.references.denoise:g}", "1 - reference_strength")
+    _ensure_a_step(job, asked)
 
 
 def _idle(asked: sdxl_pb2.SdxlJob, use: Use | None) -> Iterator[str]:
@@ -86,21 +84,21 @@ def _refuse_contradictions(asked: sdxl_pb2.SdxlJob, use: Use, enhancement: int) 
         raise InvalidRequest(*found)
 
 
-def _apply(job: sdxl_pb2.SdxlJob, use: Use, decisions: list[edge_pb2.Decision]) -> None:
+def _apply(job: sdxl_pb2.SdxlJob, use: Use) -> None:
     why = f"reference_use {use.word}"
-    set_number(job.metadata, "metadata", "reference_strength", round(1 - use.denoise, 6), why, decisions)
-    set_number(job.config, "config", "guidance_scale", use.guidance_scale, why, decisions)
+    set_number(job.metadata, "metadata", "reference_strength", round(1 - use.denoise, 6), why)
+    set_number(job.config, "config", "guidance_scale", use.guidance_scale, why)
     if use.steps:
-        set_number(job.config, "config", "steps", use.steps, why, decisions)
+        set_number(job.config, "config", "steps", use.steps, why)
     job.metadata.ClearField("reference_type")  # a preset's: a use keeps the whole picture, as the default does
     if use.word == "exact_copy":
         # Words of presets and qualities, which are no secret; but no content goes into decisions.
         if job.config.negative_prompt:
-            decisions.append(decision("config.negative_prompt", "", "", f"{why}: none"))
+            decide("config.negative_prompt", "", "", f"{why}: none")
         job.config.negative_prompt = ""
 
 
-def _ensure_a_step(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob, decisions: list[edge_pb2.Decision]) -> None:
+def _ensure_a_step(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob) -> None:
     """Sees to it that at least one step is denoised: int(steps x denoise) steps are."""
     denoise, steps = job.references.denoise, job.config.steps
     if int(steps * denoise) >= 1:
@@ -113,4 +111,4 @@ def _ensure_a_step(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob, decisions: li
     if asked.config.HasField("steps"):
         says = f"must be at least {fewest}, or not one would be denoised ({denoise:g} of them are), got {steps}"
         raise InvalidRequest(Violation("sdxl.config.steps", says))
-    set_number(job.config, "config", "steps", fewest, f"at least one is denoised: {denoise:g} of them are", decisions)
+    set_number(job.config, "config", "steps", fewest, f"at least one is denoised: {denoise:g} of them are")

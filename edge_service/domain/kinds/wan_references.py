@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from edge_service.domain.decisions import decision
+from edge_service.domain.decisions import decide
+from edge_service.domain.kinds.kind import WantedReference
 from edge_service.domain.kinds.reference_defaults import default_strength, refuse_idle
 from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.validation_schemas import enum_word
 
@@ -29,29 +29,22 @@ SLOTS = (
 )
 
 
-class Wanted(NamedTuple):
-    """A picture that a job names: by which field, as what, and where in `references` it goes."""
-
-    field: str
-    value: str
-    place: str
-
-
-def resolve_video_references(job: wan_pb2.WanJob, asked: wan_pb2.WanJob, decisions: list[edge_pb2.Decision]) -> None:
+def resolve_video_references(job: wan_pb2.WanJob, asked: wan_pb2.WanJob) -> None:
     """Completes what `job` says of its pictures. Raises InvalidRequest for what contradicts itself or has no effect."""
     given = [slot for slot in SLOTS if named(job, slot)]
     if not asked.config.reference_mode and given:
         mode = _derived(given)
-        _set_mode(job, mode, f"follows from {', '.join(_field(job, slot) for slot in given)}", decisions)
+        _set_mode(job, mode, f"follows from {', '.join(_field(job, slot) for slot in given)}")
     if not job.config.reference_mode:
-        _set_mode(job, NONE, "default", decisions)
+        _set_mode(job, NONE, "default")
     _refuse_mismatch(job, given)
     if job.config.reference_mode == NONE:
-        refuse_idle(["wan.metadata.reference_strength"] if asked.metadata.HasField("reference_strength") else [])
+        if asked.metadata.HasField("reference_strength"):
+            refuse_idle(["wan.metadata.reference_strength"])
         job.ClearField("metadata")
         return
-    _drop_unused(job, decisions)
-    default_strength(job.metadata, decisions)
+    _drop_unused(job)
+    default_strength(job.metadata)
 
 
 def _derived(given: list[Slot]) -> int:
@@ -65,7 +58,7 @@ def _derived(given: list[Slot]) -> int:
 
 def _refuse_mismatch(job: wan_pb2.WanJob, given: list[Slot]) -> None:
     mode = job.config.reference_mode
-    word, found = _mode_word(mode), []
+    word, found = mode_word(mode), []
     for slot in SLOTS:
         if mode in slot.modes and slot not in given:
             found.append(Violation(f"wan.config.{slot.field}", f"is required by reference_mode {word}"))
@@ -75,22 +68,23 @@ def _refuse_mismatch(job: wan_pb2.WanJob, given: list[Slot]) -> None:
         raise InvalidRequest(*found)
 
 
-def _drop_unused(job: wan_pb2.WanJob, decisions: list[edge_pb2.Decision]) -> None:
+def _drop_unused(job: wan_pb2.WanJob) -> None:
     """Takes out the fallbacks that nothing falls back to, and says so."""
     for slot in SLOTS:
         is_used = job.config.reference_mode in slot.modes and not getattr(job.config, slot.field)
         if getattr(job.metadata, slot.fallback) and not is_used:
             job.metadata.ClearField(slot.fallback)
-            decisions.append(decision(f"metadata.{slot.fallback}", "", "", "a fallback that is not needed"))
+            decide(f"metadata.{slot.fallback}", "", "", "a fallback that is not needed")
 
 
-def _set_mode(job: wan_pb2.WanJob, mode: int, why: str, decisions: list[edge_pb2.Decision]) -> None:
-    before = _mode_word(job.config.reference_mode) if job.config.reference_mode else ""
-    decisions.append(decision("config.reference_mode", before, _mode_word(mode), why))
+def _set_mode(job: wan_pb2.WanJob, mode: int, why: str) -> None:
+    before = mode_word(job.config.reference_mode) if job.config.reference_mode else ""
+    decide("config.reference_mode", before, mode_word(mode), why)
     job.config.reference_mode = mode  # type: ignore[assignment]
 
 
-def _mode_word(mode: int) -> str:
+def mode_word(mode: int) -> str:
+    """The specification's word of a reference mode."""
     return enum_word("WanReferenceMode", wan_pb2.WanReferenceMode.Name(mode))
 
 
@@ -98,7 +92,7 @@ def _field(job: wan_pb2.WanJob, slot: Slot) -> str:
     return f"config.{slot.field}" if getattr(job.config, slot.field) else f"metadata.{slot.fallback}"
 
 
-def named(job: wan_pb2.WanJob, slot: Slot) -> Wanted | None:
+def named(job: wan_pb2.WanJob, slot: Slot) -> WantedReference | None:
     """The picture of a slot; None if the job names none."""
     value = getattr(job.config, slot.field) or getattr(job.metadata, slot.fallback)
-    return Wanted(_field(job, slot), value, slot.place) if value else None
+    return WantedReference(_field(job, slot), value, slot.place) if value else None

@@ -1,5 +1,7 @@
-"""The services that clients call, one file each. Each RPC: who calls, call the room that knows, return. Errors are
-translated by the interceptor, which has authorised the caller and checked the message before."""
+"""The gRPC services, one file each. An RPC takes the caller, calls one use case and returns.
+
+Before it the interceptor has authenticated the caller and checked the message; after it errors become statuses.
+"""
 
 import grpc
 
@@ -9,7 +11,6 @@ from edge_service.doors.grpc.catalog import CatalogServicer
 from edge_service.doors.grpc.chat import ChatServicer
 from edge_service.doors.grpc.fleet import FleetServicer
 from edge_service.doors.grpc.jobs import JobServicer
-from edge_service.use_cases.links import Links
 from shared.pb.atelier.edge.v1 import edge_pb2_grpc
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "ChatServicer",
     "FleetServicer",
     "JobServicer",
-    "Links",
     "register",
 ]
 
@@ -29,7 +29,7 @@ def register(
     jobs: JobServicer,
     chat: ChatServicer,
     assets: AssetServicer,
-    catalogue: CatalogServicer,
+    catalog: CatalogServicer,
     account: AccountServicer,
     fleet: FleetServicer,
 ) -> None:
@@ -37,6 +37,6 @@ def register(
     edge_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
     edge_pb2_grpc.add_ChatServiceServicer_to_server(chat, server)
     edge_pb2_grpc.add_AssetServiceServicer_to_server(assets, server)
-    edge_pb2_grpc.add_CatalogServiceServicer_to_server(catalogue, server)
+    edge_pb2_grpc.add_CatalogServiceServicer_to_server(catalog, server)
     edge_pb2_grpc.add_AccountServiceServicer_to_server(account, server)
     edge_pb2_grpc.add_FleetServiceServicer_to_server(fleet, server)

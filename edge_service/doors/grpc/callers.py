@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc
 
-from edge_service.auth import Principal
+from edge_service.domain.principal import Principal
 from shared import interceptors
 
 Context = grpc.aio.ServicerContext[Any, Any]

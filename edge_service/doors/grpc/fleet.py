@@ -1,19 +1,19 @@
-"""The workers, for operators."""
+"""FleetService: the workers, for operators."""
 
 from edge_service.doors.grpc.callers import Context
-from edge_service.fleet import Fleet
+from edge_service.use_cases.workers import Workers
 from shared import errors
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 
 class FleetServicer(edge_pb2_grpc.FleetServiceServicer):
-    """The workers, for operators."""
+    """See the contract of FleetService."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
 
     async def ListWorkers(self, request: edge_pb2.ListWorkersRequest, context: Context) -> edge_pb2.ListWorkersResponse:
-        return edge_pb2.ListWorkersResponse(workers=[worker.message() for worker in self._fleet.workers])
+        return edge_pb2.ListWorkersResponse(workers=self._workers.list())
 
     async def LoadModel(self, request: edge_pb2.LoadModelRequest, context: Context) -> edge_pb2.LoadModelResponse:
         raise errors.NotImplementedYet("LoadModel: a worker loads its models at start; changing them is not built yet")

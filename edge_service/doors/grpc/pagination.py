@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from shared import errors
 
 
-def page_token(created: datetime, last: str) -> str:
-    """What a client sends back to get what comes after the last item of its page."""
+def page_token(last_item: tuple[datetime, str] | None) -> str:
+    """What a client sends back to get what comes after the last item of its page; empty where nothing does."""
+    if last_item is None:
+        return ""
+    created, last = last_item
     return base64.urlsafe_b64encode(f"{created.isoformat()} {last}".encode()).decode()
 
 

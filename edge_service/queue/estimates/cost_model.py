@@ -9,9 +9,9 @@ import logging
 import math
 from dataclasses import dataclass
 
-from edge_service.adapters.database import AWAY, Connection, Database
-from edge_service.domain.job_types import WorkerJob
-from edge_service.domain.workloads import Kind, first_guesses, kind_of
+from edge_service.adapters.database import AWAY, Connection, Database, fetch_all, fetch_value
+from edge_service.domain.kinds import WorkerJob, Workload, kind_of
+from edge_service.queue.estimates.first_guesses import first_guesses
 from edge_service.queue.estimates.statistics import (
     GUESS_LOG_SPREAD,
     RATE_LOG_SPREAD,
@@ -21,7 +21,6 @@ from edge_service.queue.estimates.statistics import (
     together,
 )
 from edge_service.queue.rows import Lease
-from edge_service.queue.sql import fetch_all, fetch_value
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ class _Priced:
     """A kind that was seen in this process, and the estimate that its queued jobs have."""
 
     worker_type: str
-    kind: Kind
+    kind: Workload
     seconds: float
     spread: float
 
@@ -117,16 +116,16 @@ class CostModel:
             await connection.execute(FORGET)
             await self._read(connection)
 
-    def estimate(self, type_name: str, worker_type: str, job: WorkerJob) -> Cost:
+    def estimate(self, job: WorkerJob) -> Cost:
         """What a complete job will probably take."""
-        kind = kind_of(type_name, job)
+        worker_type, kind = kind_of(job).worker_type, kind_of(job).workload(job)
         cost = self._cost(worker_type, kind)
         self._see(_Priced(worker_type, kind, cost.seconds, cost.spread))
         return cost
 
     def learn(self, lease: Lease, worker_id: str, seconds: float) -> None:
         """Takes notice of what a completed job took. The next flush stores it."""
-        kind = kind_of(lease.type_name, lease.job)
+        kind = kind_of(lease.job).workload(lease.job)
         self._see(_Priced(lease.worker_type, kind, lease.cost, math.inf))
         took = measured(seconds)
         rate = Statistic(1, took.log_mean - math.log(kind.units))
@@ -151,7 +150,7 @@ class CostModel:
             self._speeds[worker_id] = self._measured_speed(worker_id)
         return self._speeds[worker_id]
 
-    def _cost(self, worker_type: str, kind: Kind) -> Cost:
+    def _cost(self, worker_type: str, kind: Workload) -> Cost:
         if own := self._known.get(kind.name):
             return _cost(kind.name, own.mean, own.log_spread, max(1, round(own.samples)))
         if rate := self._known.get(worker_type):

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
-from edge_service.adapters.database import Database
+from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.queue.estimates.eta import Ahead, estimated
-from edge_service.queue.rows import Row
-from edge_service.queue.sql import fetch_all
 from shared.pb.atelier.edge.v1 import edge_pb2
 
 QUERY = """

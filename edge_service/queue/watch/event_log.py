@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edge_service.adapters.database import Database
-from edge_service.queue.rows import TERMINAL, Row
-from edge_service.queue.sql import ended, fetch_all
+from edge_service.adapters.database import Database, Row, fetch_all
+from edge_service.queue.rows import TERMINAL
+from edge_service.queue.sql import ended
 from shared.errors import JobNotFound
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2

@@ -4,29 +4,29 @@ import hmac
 from hashlib import sha256
 
 from edge_service.adapters.asset_urls import AssetUrls
-from edge_service.queue.rows import CALLBACK_CLASSES, TERMINAL, Callback, Row, status_value
-from shared.pb.atelier.chat.v1 import chat_pb2
+from edge_service.adapters.database import Row
+from edge_service.domain.kinds import KINDS, Callback
+from edge_service.queue.rows import TERMINAL, status_value
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.spec_json import to_spec_json
 from shared.worker_configs import package_version
 
 AGENT = f"Atelier/{package_version()}"
-HOUSE_SECRET = "webhooks"
+MASTER_SECRET = "webhooks"
 """Name of the secret that those of all owners are derived from."""
 
 
 async def body(row: Row, urls: AssetUrls) -> bytes:
     """The callback of an outbox row joined with its job, as the specification's JSON."""
     told = callback(row)
-    if not isinstance(told, chat_pb2.ChatCallback):
-        for asset in told.assets:
-            asset.url = (await urls.sign(asset.key)).url
+    for asset in KINDS[row["worker_type"]].files(told):
+        asset.url = (await urls.sign(asset.key)).url
     return to_spec_json(told).encode()
 
 
 def callback(row: Row) -> Callback:
     """The worker's own callback where the job completed, else one that says how it stands and why."""
-    cls = CALLBACK_CLASSES[row["worker_type"]]
+    cls: type[Callback] = KINDS[row["worker_type"]].callback_class
     if row["status"] == "completed":
         return cls.FromString(row["callback"])
     told = cls(job_id=row["job_id"], worker_id=row["worker_id"] or "", status=status_value(row["status"]))
@@ -46,9 +46,9 @@ def headers(row: Row, content: bytes, secret: str, now: int) -> dict[str, str]:
     }
 
 
-def secret_of(house: bytes, owner: str) -> str:
-    """The secret that signs the callbacks of one owner's jobs, derived from that of the house."""
-    return _hmac(house, f"webhook:{owner}".encode())
+def secret_of(master: bytes, owner: str) -> str:
+    """The secret that signs the callbacks of one owner's jobs, derived from that of the master."""
+    return _hmac(master, f"webhook:{owner}".encode())
 
 
 def _hmac(key: bytes, content: bytes) -> str:

@@ -8,8 +8,7 @@ import pytest
 
 from edge_service.accounts import audit
 from edge_service.accounts.audit import Audit, Entry
-from edge_service.adapters.database import Database
-from edge_service.queue.sql import fetch_all
+from edge_service.adapters.database import Database, fetch_all
 
 REFUSED = Entry("ann", "request.refused", "sdxl_image_fast", "CONTENT_FORBIDDEN", "ab" * 32, "0123456789ab")
 

@@ -13,7 +13,7 @@ from edge_service.accounts.quotas import Usage
 from edge_service.accounts.tiers import Limits
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import Notifications
-from edge_service.planning.planner import Plan
+from edge_service.domain.plan import Plan
 from edge_service.queue.leases import Leases
 from edge_service.queue.rows import Lease, WorkerSlot
 from edge_service.queue.store import Store
@@ -21,11 +21,11 @@ from shared.errors import QueueFull, QuotaExceeded
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.spec_json import from_spec_dict
-from tests.kit.job_tables import MANY, PLENTY, SEAT, Jobs, asset, limits, plan
+from tests.kit.job_tables import MANY, PLENTY, SLOT, Jobs, asset, limits, plan
 from tests.kit.planned import planned as planned_job
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_ENGINE_FAILED, message="broken")
-WAN_SEAT = WorkerSlot("wan", "worker:2", "wan_worker_001", 100)
+WAN_SLOT = WorkerSlot("wan", "worker:2", "wan_worker_001", 100)
 CROWD = 64
 
 
@@ -311,8 +311,8 @@ async def test_a_check_before_any_work_refuses_what_storing_would_refuse(jobs: J
         await jobs.store.accounts.check("ann", one.quotas, 1)
 
 
-async def leased(replica: Jobs, seat: WorkerSlot, count: int) -> list[Lease]:
-    return await replica.lease(count, seat=seat)
+async def leased(replica: Jobs, slot: WorkerSlot, count: int) -> list[Lease]:
+    return await replica.lease(count, slot=slot)
 
 
 async def test_no_more_jobs_run_than_may_whatever_their_type_and_replica(replicas: Sequence[Jobs]):
@@ -321,7 +321,7 @@ async def test_no_more_jobs_run_than_may_whatever_their_type_and_replica(replica
         for number in range(20):
             await jobs.submit(owner, [plan(), video()][number % 2], limits=limits(max_running=3))
     for _ in range(8):
-        calls = (leased(replicas[number % 2], [SEAT, WAN_SEAT][number // 2 % 2], 2) for number in range(16))
+        calls = (leased(replicas[number % 2], [SLOT, WAN_SLOT][number // 2 % 2], 2) for number in range(16))
         await asyncio.gather(*calls)
         rows = await jobs.execute("SELECT owner, count(*) FROM jobs WHERE lease_expires IS NOT NULL GROUP BY owner")
         assert {row["owner"]: row["count"] for row in rows} == {"ann": 3, "bob": 3, "eve": 3}
@@ -381,7 +381,7 @@ async def test_a_turn_is_no_running_job_and_waits_for_none(jobs: Jobs):
     await jobs.submit(limits=one)
     assert await jobs.lease()
     turn = await jobs.submit(interactive=True, limits=one)
-    assert await jobs.leases.lease_one(turn, SEAT)
+    assert await jobs.leases.lease_one(turn, SLOT)
     assert ((await usage(jobs)).running, (await usage(jobs)).turns) == (1, 1)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from edge_service.auth import authenticator as people
+from edge_service import bootstrap
 from edge_service.auth import jwks
 from edge_service.auth.jwt import user_id
 from edge_service.config import EdgeConfig
@@ -33,7 +33,7 @@ async def stack() -> AsyncIterator[contextlib.AsyncExitStack]:
 
 async def opened(start_edge: StartEdge, stack: contextlib.AsyncExitStack, **options: object) -> grpc.aio.Channel:
     server = await start_edge(**{"jwt_audience": AUDIENCE, **options})
-    keys = server._service._people._issuer_keys  # type: ignore[attr-defined]
+    keys = server._service._authenticator._jwt_tokens._keys  # type: ignore[attr-defined]
     await until(lambda: keys.usable)
     return await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
 
@@ -77,7 +77,7 @@ async def test_a_key_that_a_user_of_the_issuer_makes_is_theirs_and_no_more_expli
 async def test_the_issuers_keys_change_without_a_restart(
     start_edge: StartEdge, stack: contextlib.AsyncExitStack, issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(people, "ISSUER_SECONDS", 0.1)
+    monkeypatch.setattr(bootstrap, "ISSUER_SECONDS", 0.1)
     channel = await opened(start_edge, stack, jwt_issuer=issuer.url)
     first, second = issuer.keys[0], Key("second", "RS256")
     old, new = Calls(channel, token(first, issuer.url)), Calls(channel, token(second, issuer.url))
@@ -104,7 +104,7 @@ async def test_a_flood_of_unknown_keys_does_not_reach_the_issuer(
 async def test_an_issuer_that_falls_silent_locks_nobody_out_at_once(
     start_edge: StartEdge, stack: contextlib.AsyncExitStack, issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(people, "ISSUER_SECONDS", 0.05)
+    monkeypatch.setattr(bootstrap, "ISSUER_SECONDS", 0.05)
     monkeypatch.setattr(jwks, "AGAIN_SECONDS", 0.05)
     channel = await opened(start_edge, stack, jwt_issuer=issuer.url)
     issuer.status, calls = 500, issuer.calls
@@ -130,7 +130,7 @@ async def test_an_edge_starts_though_the_issuer_is_away_and_lets_people_in_once_
 async def test_keys_in_a_file_change_without_a_restart(
     start_edge: StartEdge, stack: contextlib.AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(people, "FILE_SECONDS", 0.05)
+    monkeypatch.setattr(bootstrap, "FILE_SECONDS", 0.05)
     file, first, second = tmp_path / "jwks.json", Key("first", "EdDSA"), Key("second", "EdDSA")
     file.write_text(json.dumps(key_set(first)))
     channel = await opened(start_edge, stack, jwt_issuer=ISSUER, jwt_jwks=str(file))

@@ -387,7 +387,7 @@ async def test_keys_that_ended_long_ago_are_forgotten(house: Replicas, database:
 async def test_the_last_use_of_a_key_is_told(house: Replicas, monkeypatch: pytest.MonkeyPatch):
     used, unused = await create(house.calls(ANN)), await create(house.calls(ANN))
     await is_let_in(house.calls(used.secret))
-    ring = house.servers[0]._service._people._ring  # type: ignore[attr-defined]
+    ring = house.servers[0]._service._authenticator._api_keys  # type: ignore[attr-defined]
     await ring._write()
     last = {key.id: key.HasField("last_used") for key in await listed(house.calls(ANN))}
     assert last == {used.key.id: True, unused.key.id: False}

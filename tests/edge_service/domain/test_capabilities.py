@@ -1,6 +1,7 @@
 import pytest
 
-from edge_service.domain.capabilities import check_capabilities, needs
+from edge_service.domain.capabilities import check_capabilities
+from edge_service.domain.kinds import kind_of
 from shared.errors import CapabilityMissing, InvalidRequest
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -96,4 +97,4 @@ def test_without_a_connected_model_the_worker_decides():
     ],
 )
 def test_what_a_job_needs_of_a_worker_is_told_in_the_words_workers_offer(job, needed):
-    assert needs(job) == needed
+    assert kind_of(job).needs(job) == needed

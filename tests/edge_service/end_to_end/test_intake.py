@@ -194,7 +194,7 @@ async def test_a_repeat_is_as_it_was_planned_and_costs_what_it_costs_now(ann: Ca
         twice = (await ann.jobs.RetryJob(edge_pb2.RetryJobRequest(job_id=once.id), metadata=ann.metadata)).job
     assert once.policy_version == ended.policy_version != now
     said = [(each.to, each.why) for each in twice.decisions if each.field == "retry_of"]
-    assert said == [(once.id, f"as it was planned; allowed, judged and priced by policies {now}")]
+    assert said == [(once.id, f"as it was planned; allowed, moderated and priced by policies {now}")]
     assert len(why(twice, "priority")) == 1
     stored = await rows(database_url, "SELECT credits FROM jobs ORDER BY created")
     assert [row["credits"] for row in stored] == [1, 3, 3]
@@ -242,7 +242,7 @@ async def test_an_answer_that_the_classifier_refuses_leaves_the_prompt_as_it_was
     async def classified(texts: Mapping[str, str]) -> str:
         return "sfw" if texts["prompt"] == FOX["prompt"] else "nsfw"
 
-    monkeypatch.setattr("edge_service.planning.planner.by_chat", lambda chat, owner: classified)
+    monkeypatch.setattr("edge_service.moderation.moderator.by_chat", lambda chat, owner: classified)
     engine.answer = "A red fox trots through deep snow at dawn, soft light, wide shot"
     classification = "classification: {modes: [sfw], prompt: sfw?, passes: [sfw]}\nrules:"
     with policies(tmp_path, "content", "\nrules:", f"\n{classification}"):

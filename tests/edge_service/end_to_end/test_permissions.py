@@ -12,7 +12,7 @@ import pytest
 from edge_service.accounts import tiers as module
 from edge_service.accounts.tiers import ABILITIES
 from edge_service.domain.job_types import job_types
-from edge_service.domain.reference_options import reference_keys, wanted
+from edge_service.domain.kinds import kind_of
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from tests.bad_input import reason
@@ -45,7 +45,7 @@ async def trusting(
         await new_database(postgres), folder, allowed_networks="127.0.0.0/8",
         jwt_issuer=ISSUER, jwt_audience=AUDIENCE, jwt_jwks=str(folder / "jwks.json"),
     )  # fmt: skip
-    await until(lambda: server._service._people._issuer_keys.usable)  # type: ignore[attr-defined]
+    await until(lambda: server._service._authenticator._jwt_tokens._keys.usable)  # type: ignore[attr-defined]
     async with grpc.aio.insecure_channel(server.address) as channel:
         yield channel, key
     await server.stop()
@@ -200,7 +200,8 @@ async def test_who_became_a_guest_repeats_no_job_with_a_picture_though_its_addre
     await put(upload.url)
     job = await caller().submit(**{worker: names_it(upload.asset.key)})
     planned = getattr(job, worker)
-    assert (wanted(planned), reference_keys(planned)) == ([], [upload.asset.key])
+    kind = kind_of(planned)
+    assert (kind.wanted_references(planned), kind.reference_keys(planned)) == ([], [upload.asset.key])
     await as_a_guest_again(caller, job, "references", field)
 
 

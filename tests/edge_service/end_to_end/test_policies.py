@@ -105,5 +105,5 @@ async def test_who_is_of_a_tier_that_was_dropped_is_told_so(calls: Calls, folder
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await changes_to(calls, load(str(folder)).version)
     assert (refused.value.code(), refused.value.details()) == (
-        grpc.StatusCode.PERMISSION_DENIED, "you are of a tier that there is no more, basic",
+        grpc.StatusCode.PERMISSION_DENIED, "your tier 'basic' no longer exists",
     )  # fmt: skip

@@ -14,10 +14,10 @@ from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient
 from edge_service.adapters.notifications import Notifications
 from edge_service.adapters.url_guard import UrlGuard
-from edge_service.domain.capabilities import needs
-from edge_service.domain.reference_options import resolve_reference_options
+from edge_service.domain.decisions import collecting
+from edge_service.domain.kinds import kind_of
+from edge_service.domain.plan import Plan
 from edge_service.planning.defaults import fill
-from edge_service.planning.planner import Plan
 from edge_service.queue.estimates.cost_model import Cost
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.rows import AssetRow, WorkerSlot
@@ -62,13 +62,13 @@ class House:
         """A plan as the edge makes it: presets, steering, references."""
         request = from_spec_dict(edge_pb2.SubmitJobRequest, fields)
         asked = getattr(request, request.WhichOneof("job") or "")
-        filled = fill(asked)
-        decisions = filled.decisions + resolve_reference_options(filled.job, asked, request.reference_use)
-        decisions += await self.references.resolve(filled.job, owner, permitted)
-        worker = filled.job_type.worker_type
-        return Plan(
-            filled.type_name, worker, filled.job, edge_pb2.Job(decisions=decisions), 60, 0, needs(filled.job), 1
-        )
+        kind = kind_of(asked)
+        with collecting() as decisions:
+            filled = fill(asked)
+            kind.resolve_references(filled.job, asked, request.reference_use, request.enhancement)
+            await self.references.resolve(filled.job, owner, permitted)
+        record = edge_pb2.Job(decisions=decisions)
+        return Plan(filled.type_name, kind.worker_type, filled.job, record, 60, 0, kind.needs(filled.job), 1)
 
     async def submit(self, owner: str, plan: Plan) -> str:
         return (await self.store.create(Submission(owner, plan, Cost("kind", 1, 1, 0), MANY))).id

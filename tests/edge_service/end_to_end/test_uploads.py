@@ -18,9 +18,8 @@ from atelier import AsyncClient
 from atelier.errors import InvalidRequest as ClientInvalidRequest
 from atelier.errors import ReferenceUnusable
 from edge_service.adapters.database import Database
-from edge_service.config import EdgeConfig
 from edge_service.doors.http import uploads as receiving
-from edge_service.queue.retention import Retention
+from edge_service.queue.retention import Keep, Retention
 from edge_service.references.uploads import Source, Uploads
 from shared.assets import AssetStore
 from shared.errors import AssetNotFound, InvalidRequest, QuotaExceeded, from_rpc_error
@@ -295,7 +294,7 @@ async def test_an_upload_that_was_cut_short_goes_with_housekeeping(
     monkeypatch.undo()
     assert await uploads.find(source) is None
     files = list((tmp_path / "library").rglob("*.png"))
-    housekeeping = Retention(store, EdgeConfig(assets=(tmp_path / "library").as_uri()))
+    housekeeping = Retention(store, Keep(7, 30, 24))
     await housekeeping.round(database_url)
     assert [file.exists() for file in files] == [True]  # it could still be under way
     async with database.connection() as connection:
@@ -316,7 +315,7 @@ async def test_uploads_go_after_a_week_and_used_ones_later(database: Database, d
     async with database.connection() as connection:
         await connection.execute("UPDATE assets SET created = now() - interval '8 days'")
         await connection.execute("UPDATE assets SET used = now() - interval '6 days' WHERE key = %s", [kept[1].key])
-    await Retention(store, EdgeConfig(assets=(tmp_path / "library").as_uri())).round(database_url)
+    await Retention(store, Keep(7, 30, 24)).round(database_url)
     with pytest.raises(AssetNotFound):
         await uploads.of_key("ann", kept[0].key)
     assert await uploads.of_key("ann", kept[1].key) == kept[1]

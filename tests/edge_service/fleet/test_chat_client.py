@@ -1,12 +1,13 @@
 """Who of the chat workers is asked, how many at once, and what the fleet learns of it."""
 
 import asyncio
+import sys
 
 import pytest
 
 from edge_service.fleet.chat_client import ChatWorkers
 from edge_service.fleet.circuit_breaker import State
-from edge_service.planning.enhancement_templates import Enhancement
+from edge_service.planning.enhancement_templates import Enhancement, enhancement
 from shared.errors import DeadlineExceeded, EngineFailed, NoFreeSlot, NoWorker, WorkerLost
 from shared.pb.atelier.chat.v1 import chat_pb2
 from tests.chat_service.fake_engine import hangs, says_hello
@@ -14,6 +15,11 @@ from tests.edge_service.end_to_end.steered import killed
 from tests.edge_service.fleet.workers import until
 from tests.kit.policy_tables import data
 from tests.kit.small_fleet import House, following
+
+
+def limits() -> Enhancement:
+    """The limits in force."""
+    return enhancement()
 
 
 def question(model: chat_pb2.ChatModel = chat_pb2.CHAT_MODEL_QWEN_INSTRUCT) -> chat_pb2.ChatRequest:
@@ -31,18 +37,18 @@ def never(said: str) -> bool:
 def table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the slots, which are four, and one that may wait."""
     changed = Enhancement.model_validate({**data("enhancement"), "share": 0.5, "waiting": 1})
-    monkeypatch.setattr("edge_service.fleet.chat_client.enhancement", lambda: changed)
+    monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: changed)
 
 
 async def test_an_answer_counts_for_the_worker_and_leaves_its_slot(house: House) -> None:
-    callback = await ChatWorkers(house.fleet).ask("ann", question(), never)
+    callback = await ChatWorkers(house.fleet, limits).ask("ann", question(), never)
     assert callback.assets[0].content == "Hello 👩"
     assert [worker.in_flight for worker in house.fleet.workers] == [0, 0]
 
 
 async def test_no_more_than_the_share_is_asked_at_once_and_who_waits_comes_next(house: House) -> None:
     house.engine.script = hangs
-    chat = ChatWorkers(house.fleet)
+    chat = ChatWorkers(house.fleet, limits)
     asking = [asyncio.create_task(chat.ask("ann", question(), never)) for _ in range(3)]
     await until(lambda: house.engine.running == 2)
     with pytest.raises(NoFreeSlot, match="1 prompts wait"):
@@ -61,9 +67,9 @@ async def test_one_owner_does_not_fill_the_line_of_those_who_wait(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = Enhancement.model_validate({**data("enhancement"), "share": 0.5, "waiting": 8})
-    monkeypatch.setattr("edge_service.fleet.chat_client.enhancement", lambda: table)
+    monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: table)
     house.engine.script = hangs
-    chat = ChatWorkers(house.fleet)
+    chat = ChatWorkers(house.fleet, limits)
     asking = [asyncio.create_task(chat.ask("ann", question(), never)) for _ in range(4)]
     await until(lambda: house.engine.running == 2)
     with pytest.raises(NoFreeSlot, match="2 prompts wait for a chat worker, 2 of them yours"):
@@ -81,7 +87,7 @@ async def test_one_owner_does_not_fill_the_line_of_those_who_wait(
 
 async def test_a_slot_that_people_have_taken_is_waited_for(house: House) -> None:
     (worker,) = (worker for worker in house.fleet.workers if worker.worker_type == "chat")
-    chat = ChatWorkers(house.fleet)
+    chat = ChatWorkers(house.fleet, limits)
     worker.in_flight += 4
     asking = asyncio.create_task(chat.ask("ann", question(), never))
     await asyncio.sleep(0)
@@ -94,13 +100,13 @@ async def test_a_slot_that_people_have_taken_is_waited_for(house: House) -> None
 async def test_nobody_waits_for_a_model_that_no_worker_has(house: House) -> None:
     async with following() as empty:
         with pytest.raises(NoWorker, match="no chat worker with qwen_base is connected"):
-            await ChatWorkers(empty).ask("ann", question(chat_pb2.CHAT_MODEL_QWEN_BASE), never)
+            await ChatWorkers(empty, limits).ask("ann", question(chat_pb2.CHAT_MODEL_QWEN_BASE), never)
 
 
 async def test_a_worker_that_dies_is_lost_and_ejected(house: House) -> None:
     house.engine.script = hangs
     (worker,) = (worker for worker in house.fleet.workers if worker.worker_type == "chat")
-    asking = asyncio.create_task(ChatWorkers(house.fleet).ask("ann", question(), never))
+    asking = asyncio.create_task(ChatWorkers(house.fleet, limits).ask("ann", question(), never))
     await until(lambda: house.engine.running)
     await killed(house.chat)
     with pytest.raises((WorkerLost, EngineFailed)):
@@ -113,18 +119,18 @@ async def test_a_model_that_hangs_is_asked_no_longer_than_the_policy_says(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = Enhancement.model_validate({**data("enhancement"), "seconds": 0.1})
-    monkeypatch.setattr("edge_service.fleet.chat_client.enhancement", lambda: short)
+    monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: short)
     house.engine.script = hangs
     async with asyncio.timeout(5):
         with pytest.raises(DeadlineExceeded):
-            await ChatWorkers(house.fleet).ask("ann", question(), never)
+            await ChatWorkers(house.fleet, limits).ask("ann", question(), never)
         await house.engine.idle.wait()
     assert [worker.in_flight for worker in house.fleet.workers] == [0, 0]
 
 
 async def test_a_model_that_has_said_enough_is_stopped(house: House) -> None:
     house.engine.script = hangs  # after its first word
-    callback = await ChatWorkers(house.fleet).ask("ann", question(), lambda said: said == "Hel")
+    callback = await ChatWorkers(house.fleet, limits).ask("ann", question(), lambda said: said == "Hel")
     assert callback.assets[0].content == "Hel"
     assert callback.job_id.startswith("chat_enhance_")
     assert (callback.worker_id, callback.assets[0].metadata.model_name) == ("chat_worker_001", "a-real-name")

@@ -216,7 +216,7 @@ def test_a_mistake_anywhere_inside_refuses(monkeypatch: pytest.MonkeyPatch):
     for name in ("tells_minor", "_taken_back", "_is_forbidden"):
         with monkeypatch.context() as broken:
             broken.setattr(safety, name, lambda *_: 1 / 0)
-            assert is_refused({"prompt": "a fox"})
+            assert is_refused({"prompt": f"a fox and {name}"})  # a text that was not read before
         assert not is_refused({"prompt": "a fox"})
 
 

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edge_service.moderation.rules import Content, check, content, strictest
+from edge_service.domain.content_mode import strictest
+from edge_service.moderation.rules import Content, check, content
 from shared.errors import ContentNotAllowed
 from shared.pb.atelier.edge.v1 import edge_pb2
 

@@ -1,6 +1,6 @@
 from google.protobuf.descriptor import FieldDescriptor
 
-from edge_service.domain.job_types import JOB_CLASSES
+from edge_service.domain.kinds import KINDS
 from edge_service.moderation.text_fields import NOT_CONTENT, text_fields, texts_of
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -19,7 +19,7 @@ CONTENT = {
 
 def test_every_text_of_a_job_is_either_content_or_named_as_none():
     """A new field of text fails here until someone has said which it is; until then it is read as content."""
-    fields = {name for job in JOB_CLASSES.values() for name in text_fields(job.DESCRIPTOR)}
+    fields = {name for kind in KINDS.values() for name in text_fields(kind.job_class.DESCRIPTOR)}
     assert fields == CONTENT | NOT_CONTENT
     assert CONTENT.isdisjoint(NOT_CONTENT)
 
@@ -59,8 +59,8 @@ def test_the_texts_of_a_conversation_are_all_its_messages():
 
 
 def test_every_field_of_content_is_really_collected():
-    for cls in JOB_CLASSES.values():
-        job = _filled(cls())
+    for kind in KINDS.values():
+        job = _filled(kind.job_class())
         collected = texts_of(job)
         expected = CONTENT & set(text_fields(job.DESCRIPTOR))
         assert len(collected) == len(expected)

@@ -5,19 +5,28 @@ from typing import Any
 
 import pytest
 
+from edge_service.accounts.audit import Entry
 from edge_service.adapters.limiter import PerOwnerLimiter
 from edge_service.moderation.minors import refuse
-from edge_service.moderation.moderator import Moderator
+from edge_service.moderation.moderator import Moderator, Subject
 from edge_service.moderation.weight_variants import with_readings
 from shared.errors import ContentForbidden, ContentNotAllowed
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.prompt_weights import Unreadable, read
 
 
+class Unrecorded:
+    """An audit log that keeps nothing."""
+
+    async def record(self, entry: Entry) -> None: ...
+
+
 async def judged(mode: "edge_pb2.ContentMode" = edge_pb2.CONTENT_MODE_NSFW, **texts: str) -> str:
     nobody: Any = None
-    judge = Moderator(nobody, "ann", "sdxl_image_fast", mode, "admin", "sdxl", b"", nobody, PerOwnerLimiter(1, 1))
-    return await judge.passes({field.replace("__", "."): text for field, text in texts.items()})
+    audit: Any = Unrecorded()
+    subject = Subject("ann", "admin", "sdxl", "sdxl_image_fast", mode)
+    moderator = Moderator(audit, subject, b"", nobody, PerOwnerLimiter(1, 1))
+    return await moderator.check({field.replace("__", "."): text for field, text in texts.items()})
 
 
 async def is_forbidden(prompt: str) -> bool:

@@ -1,6 +1,7 @@
 """The conversation that a chat model reads: the edge's system prompt, the caller's messages, and what is left out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,25 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.tokens import TokenCount
 from shared.validation_schemas import check, enum_word
+from tests.kit.decided import decided_later
 from tests.kit.policy_tables import data
 from tests.kit.small_fleet import House
 
 SFW, NSFW = edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW
 SYSTEM, USER, ASSISTANT = chat_pb2.CHAT_ROLE_SYSTEM, chat_pb2.CHAT_ROLE_USER, chat_pb2.CHAT_ROLE_ASSISTANT
 AWKWARD = "  two spaces,\r\n\ttabs \u00a0, e\u0301, {{ jinja }}, <|im_end|>, 👩‍👩‍👧, and a newline last\n"
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What the worker is asked, and the decisions that led there."""
+
+    request: chat_pb2.ChatRequest
+    decisions: list[edge_pb2.Decision]
+
+
+async def conversation(*arguments: Any) -> Conversation:
+    return Conversation(*await decided_later(converse(*arguments)))
 
 
 def request(*contents: str, first: Sequence[str] = (), max_tokens: int = 100, **fields: Any) -> chat_pb2.ChatRequest:
@@ -64,7 +78,7 @@ def said(asked: chat_pb2.ChatRequest) -> list[str]:
 async def test_a_conversation_begins_with_the_prompt_of_its_context_and_mode(
     name: str, mode: edge_pb2.ContentMode
 ) -> None:
-    done = await converse(request("Hi."), name, mode, counting(1000))
+    done = await conversation(request("Hi."), name, mode, counting(1000))
     prompt = done.request.messages[0]
     context = contexts().contexts[name]
     assert (prompt.role, prompt.content) == (SYSTEM, context.sfw if mode == SFW else context.nsfw)
@@ -74,14 +88,14 @@ async def test_a_conversation_begins_with_the_prompt_of_its_context_and_mode(
 
 
 async def test_without_a_name_it_is_a_conversation_and_without_a_mode_safe_for_work() -> None:
-    done = await converse(request("Hi."), "", edge_pb2.CONTENT_MODE_UNSPECIFIED, counting(1000))
+    done = await conversation(request("Hi."), "", edge_pb2.CONTENT_MODE_UNSPECIFIED, counting(1000))
     assert done.request.messages[0].content == contexts().contexts["conversation"].sfw
     assert done.request.sfw_mode
 
 
 async def test_an_unknown_context_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidRequest, match="context: must be one of conversation, writing, prompts, got 'party'"):
-        await converse(request("Hi."), "party", SFW, counting(1000))
+        await conversation(request("Hi."), "party", SFW, counting(1000))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +113,7 @@ async def test_the_strictest_mode_holds(
 ) -> None:
     asked = request("Hi.", sfw_mode=sfw_mode)
     assert mode_of(asked, name, mode) == holds
-    done = await converse(asked, name, mode, counting(1000))
+    done = await conversation(asked, name, mode, counting(1000))
     assert done.request.sfw_mode == (holds == SFW)
     prompt = contexts().context(name)
     assert done.request.messages[0].content == (prompt.sfw if holds == SFW else prompt.nsfw)
@@ -110,7 +124,7 @@ async def test_the_strictest_mode_holds(
 async def test_messages_stay_as_they_are_and_the_callers_own_system_message_comes_after_the_edges() -> None:
     asked = request(AWKWARD, AWKWARD * 2, "Go on.", first=["Be a pirate."])
     before = asked.SerializeToString(deterministic=True)
-    done = await converse(asked, "", NSFW, counting(1000))
+    done = await conversation(asked, "", NSFW, counting(1000))
     assert list(done.request.messages[1:]) == list(asked.messages)
     assert asked.SerializeToString(deterministic=True) == before, "the request itself was changed"
     done.request.ClearField("messages")
@@ -130,7 +144,7 @@ WORDS = len(AWKWARD.split())
 async def test_the_oldest_turns_go_first_an_answer_with_its_question_and_the_newest_message_stays(
     room: int, left: list[str]
 ) -> None:
-    done = await converse(request(*TURNS), "", NSFW, counting(100 + room))
+    done = await conversation(request(*TURNS), "", NSFW, counting(100 + room))
     assert said(done.request) == left
     gone = [decision for decision in done.decisions if "left out" in decision.why]
     assert bool(gone) == (left != TURNS)
@@ -146,14 +160,14 @@ async def test_the_oldest_turns_go_first_an_answer_with_its_question_and_the_new
 async def test_system_messages_are_never_left_out_wherever_they_stand() -> None:
     asked = request("old question", "old answer", "new question", first=["Be a pirate."])
     asked.messages.insert(2, chat_pb2.ChatMessage(role=SYSTEM, content="Rhyme now."))
-    done = await converse(asked, "", NSFW, counting(100 + 7 + 2, system=2))
+    done = await conversation(asked, "", NSFW, counting(100 + 7 + 2, system=2))
     assert said(done.request) == ["Be a pirate.", "Rhyme now.", "new question"]
 
 
 @pytest.mark.parametrize("room", [WORDS - 1, 0, -50])
 async def test_a_newest_message_that_does_not_fit_is_refused_with_the_bound_and_the_value(room: int) -> None:
     with pytest.raises(InputTooLong) as refused:
-        await converse(request("x", "y", AWKWARD), "", NSFW, counting(100 + room))
+        await conversation(request("x", "y", AWKWARD), "", NSFW, counting(100 + room))
     assert str(refused.value) == (
         f"messages: the system messages and the newest one must have at most {max(0, room)} tokens"
         f" ({100 + room} of context less max_tokens 100), got {WORDS}"
@@ -162,17 +176,21 @@ async def test_a_newest_message_that_does_not_fit_is_refused_with_the_bound_and_
 
 async def test_what_the_template_adds_counts_too_once_for_the_answer() -> None:
     asked = request("a", "b", "c")
-    assert said((await converse(asked, "", NSFW, counting(100 + 3 + 5 * 5, per_message=5))).request) == ["a", "b", "c"]
-    assert said((await converse(asked, "", NSFW, counting(100 + 2 + 5 * 5, per_message=5))).request) == ["c"]
+    assert said((await conversation(asked, "", NSFW, counting(100 + 3 + 5 * 5, per_message=5))).request) == [
+        "a",
+        "b",
+        "c",
+    ]
+    assert said((await conversation(asked, "", NSFW, counting(100 + 2 + 5 * 5, per_message=5))).request) == ["c"]
 
 
 async def test_a_greeting_that_nobody_asked_for_stays_while_there_is_room() -> None:
-    done = await converse(request("Welcome!", "Hi."), "", NSFW, counting(1000))
+    done = await conversation(request("Welcome!", "Hi."), "", NSFW, counting(1000))
     assert said(done.request) == ["Welcome!", "Hi."]
 
 
 async def test_as_many_messages_as_a_worker_takes_and_the_edges_own_do_not_go_over_its_bound() -> None:
-    done = await converse(request(*(str(n) for n in range(256))), "", NSFW, counting(100_000))
+    done = await conversation(request(*(str(n) for n in range(256))), "", NSFW, counting(100_000))
     check(chat_pb2.GenerateRequest(job_id="chat_turn_1_abcdef", user_id="ann", request=done.request))
     assert said(done.request) == [str(n) for n in range(1, 256)]
     assert any("at most 256 messages, got 257" in decision.why for decision in done.decisions)
@@ -181,25 +199,25 @@ async def test_as_many_messages_as_a_worker_takes_and_the_edges_own_do_not_go_ov
 async def test_as_many_characters_as_a_worker_takes_and_the_edges_own_do_not_go_over_its_bound() -> None:
     contents = ["x" * 32768] * 8
     assert sum(map(len, contents)) == MAX_CHARACTERS
-    done = await converse(request(*contents), "", NSFW, nobody)
+    done = await conversation(request(*contents), "", NSFW, nobody)
     check(chat_pb2.GenerateRequest(job_id="chat_turn_1_abcdef", user_id="ann", request=done.request))
     assert len(said(done.request)) == 7
 
 
 async def test_if_nobody_counts_the_conversation_goes_on_and_says_so() -> None:
-    done = await converse(request(*TURNS), "", NSFW, nobody)
+    done = await conversation(request(*TURNS), "", NSFW, nobody)
     assert said(done.request) == TURNS
     assert [decision.why for decision in done.decisions if decision.field == "messages"][1] == NOT_COUNTED
 
 
 async def test_the_decisions_hold_no_content() -> None:
-    done = await converse(request("sentinel", "sentinel", "sentinel"), "", SFW, counting(101))
+    done = await conversation(request("sentinel", "sentinel", "sentinel"), "", SFW, counting(101))
     assert "sentinel" not in str(done.decisions)
 
 
 async def test_a_worker_of_the_fleet_counts(house: House) -> None:
     asked = request("old " * 1000, "old " * 1000, "new")
-    done = await converse(asked, "", NSFW, counter(house.fleet, "chat", "qwen_instruct"))
+    done = await conversation(asked, "", NSFW, counter(house.fleet, "chat", "qwen_instruct"))
     assert said(done.request) == ["new"]
 
 
@@ -216,7 +234,7 @@ async def test_what_is_kept_is_what_the_model_itself_takes(prompts: Prompts, len
         return [worker_pb2.TokenCount(**vars(counted))]
 
     asked = request(*[f"{n} {AWKWARD}" * (length if n > 90 else 1) for n in range(101)][-99:-1], "word " * length)
-    done = await converse(asked, "", NSFW, count)
+    done = await conversation(asked, "", NSFW, count)
     pairs = [(enum_word("ChatRole", chat_pb2.ChatRole.Name(m.role)), m.content) for m in done.request.messages]
     prompts.chat(pairs, 100)  # raises InputTooLong
     left = said(done.request)

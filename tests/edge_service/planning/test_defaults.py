@@ -1,7 +1,7 @@
 import pytest
 
-from edge_service.domain.job_types import JOB_CLASSES, job_types
-from edge_service.planning.defaults import fill
+from edge_service.domain.job_types import job_types
+from edge_service.domain.kinds import KINDS
 from edge_service.planning.presets import Chosen
 from shared.errors import InvalidRequest
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -9,6 +9,7 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
 from shared.validation_schemas import check
+from tests.kit.decided import filled_job as fill
 
 
 def image(**config: object) -> sdxl_pb2.SdxlJob:
@@ -84,7 +85,7 @@ def test_those_types_are_enhanced_that_are_called_so(name):
 
 @pytest.mark.parametrize("name", job_types())
 def test_every_job_type_fills_a_job_that_a_worker_accepts(name):
-    cls = JOB_CLASSES[job_types()[name].worker_type]
+    cls = KINDS[job_types()[name].worker_type].job_class
     if cls is chat_pb2.ChatRequest:
         job = fill(from_spec_dict(cls, {"messages": [{"role": "user", "content": "hi"}]})).job
         check(chat_pb2.GenerateRequest(job_id="chat_turn_1_abcdef", user_id="u", request=job))

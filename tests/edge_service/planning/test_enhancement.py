@@ -1,15 +1,20 @@
 """A better prompt or the original one: what a chat model may answer, and what may go wrong with it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from chat_service.seam import ChatTurn, Delta, Finished, TextRequest
 from edge_service.domain.job_types import job_types
+from edge_service.domain.kinds import WorkerJob
+from edge_service.fleet import Fleet
 from edge_service.fleet.chat_client import ChatWorkers
-from edge_service.planning.enhancement import Enhanced, Enhancer, enhance, wanted
+from edge_service.planning.enhancement import Enhanced, Enhancer, enhance
 from edge_service.planning.enhancement_templates import Enhancement, enhancement
+from edge_service.planning.options import is_enhancement_wanted
 from shared.errors import (
     ContentForbidden,
     ContentNotAllowed,
@@ -25,6 +30,7 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
 from tests.chat_service.fake_engine import Script, hangs
+from tests.kit.decided import decided_later
 from tests.kit.policy_tables import data, without
 from tests.kit.small_fleet import House, following
 
@@ -55,17 +61,33 @@ def raises(error: Exception) -> Script:
 async def passes(texts: Mapping[str, str]) -> None: ...
 
 
+@dataclass(frozen=True)
+class Done:
+    """A better prompt, who made it, and the decisions that say so."""
+
+    prompt: str
+    source: "job_pb2.EnhancementSource"
+    decisions: list[edge_pb2.Decision]
+
+
+async def done_by(work: Awaitable[Enhanced]) -> Done:
+    result, decisions = await decided_later(work)
+    return Done(result.prompt, result.source, decisions)
+
+
+def improved(fleet: Fleet, job: WorkerJob, mode: edge_pb2.ContentMode, check: Any = passes, **options: float) -> Any:
+    return done_by(Enhancer(fleet, ChatWorkers(fleet, enhancement)).enhance(job, mode, "ann", check, **options))
+
+
 async def enhanced(
     house: House, script: Script, mode: edge_pb2.ContentMode = SFW, check: object = passes, **options: float
-) -> Enhanced:
+) -> Done:
     house.engine.script = script
-    job = sdxl_pb2.SdxlJob(prompt=PROMPT)
-    return await Enhancer(house.fleet, ChatWorkers(house.fleet)).enhance(
-        job, "sdxl_image_fast", mode, "ann", check, **options
-    )  # type: ignore[arg-type]
+    job = sdxl_pb2.SdxlJob(prompt=PROMPT, type=sdxl_pb2.SDXL_JOB_TYPE_SDXL_IMAGE_FAST)
+    return await improved(house.fleet, job, mode, check, **options)
 
 
-def failed(done: Enhanced, why: str) -> None:
+def failed(done: Done, why: str) -> None:
     """The original prompt, byte for byte, with one decision that says why."""
     assert done.prompt == PROMPT
     assert done.source == job_pb2.ENHANCEMENT_SOURCE_NONE
@@ -109,9 +131,8 @@ async def goes_on_for_ever(request: TextRequest) -> AsyncIterator[Delta | Finish
 
 async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None:
     house.engine.script = goes_on_for_ever
-    done = await Enhancer(house.fleet, ChatWorkers(house.fleet)).enhance(
-        wan_pb2.WanJob(prompt="a fox"), "video_fast", SFW, "ann", passes
-    )
+    job = wan_pb2.WanJob(prompt="a fox", type=wan_pb2.WAN_JOB_TYPE_VIDEO_FAST)
+    done = await improved(house.fleet, job, SFW)
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
     assert "another-name on chat_worker_001 improved the prompt" in done.decisions[0].why
     assert done.decisions[0].notable
@@ -121,10 +142,8 @@ async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None
 
 async def test_videos_are_improved_by_the_base_model_up_to_the_end_of_the_line(house: House) -> None:
     house.engine.script = says(f" {GOOD}\n", "\nShort: a wolf\nDetailed: A grey wolf", reason="length")
-    job = wan_pb2.WanJob(prompt="a fox")
-    done = await Enhancer(house.fleet, ChatWorkers(house.fleet)).enhance(
-        job, "video7b_fast_enhanced", SFW, "ann", passes
-    )
+    job = wan_pb2.WanJob(prompt="a fox", type=wan_pb2.WAN_JOB_TYPE_VIDEO7B_FAST_ENHANCED)
+    done = await improved(house.fleet, job, SFW)
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
     (asked,) = house.engine.asked
     assert asked.model == "qwen_base"
@@ -200,8 +219,8 @@ async def test_an_answer_that_a_rule_refuses_is_dropped_whole(house: House, erro
 
 async def test_without_a_chat_worker_the_original_goes_on() -> None:
     async with following() as fleet:
-        job = sdxl_pb2.SdxlJob(prompt=PROMPT)
-        done = await Enhancer(fleet, ChatWorkers(fleet)).enhance(job, "sdxl_image_fast", SFW, "ann", passes)
+        job = sdxl_pb2.SdxlJob(prompt=PROMPT, type=sdxl_pb2.SDXL_JOB_TYPE_SDXL_IMAGE_FAST)
+        done = await improved(fleet, job, SFW)
     failed(done, "no chat worker answered (no_worker)")
 
 
@@ -220,7 +239,7 @@ async def test_without_a_template_of_the_very_mode_no_model_is_asked(
     word = "sfw" if mode == SFW else "nsfw"
     table = without("qwen_instruct", "sdxl_image_fast", word)
     monkeypatch.setattr("edge_service.planning.enhancement.enhancement", lambda: table)
-    done = await enhance(PROMPT, "sdxl", "sdxl_image_fast", mode, ask_nobody, count_nothing, passes)
+    done = await done_by(enhance(PROMPT, "qwen_instruct", "sdxl_image_fast", mode, ask_nobody, count_nothing, passes))
     failed(done, f"there is no template of qwen_instruct for sdxl_image_fast in content mode {word}")
 
 
@@ -232,7 +251,7 @@ async def test_the_request_says_whether_it_is_safe_for_work(mode: edge_pb2.Conte
         asked.append(request)
         raise NoWorker("none")
 
-    await enhance(PROMPT, "wan", "video_fast", mode, ask, count_nothing, passes)
+    await done_by(enhance(PROMPT, "qwen_base", "video_fast", mode, ask, count_nothing, passes))
     assert [request.sfw_mode for request in asked] == [mode != NSFW]
     assert ("adults" in asked[0].messages[0].content) == (mode == NSFW)
 
@@ -241,14 +260,17 @@ async def test_an_answer_without_a_text_is_an_empty_one() -> None:
     async def ask(request: chat_pb2.ChatRequest, enough: object) -> chat_pb2.ChatCallback:
         return chat_pb2.ChatCallback()
 
-    failed(await enhance(PROMPT, "sdxl", "sdxl_image_fast", SFW, ask, count_nothing, passes), "the answer was empty")
+    failed(
+        await done_by(enhance(PROMPT, "qwen_instruct", "sdxl_image_fast", SFW, ask, count_nothing, passes)),
+        "the answer was empty",
+    )
 
 
 async def test_an_answer_that_nobody_can_count_is_taken() -> None:
     async def ask(request: chat_pb2.ChatRequest, enough: object) -> chat_pb2.ChatCallback:
         return chat_pb2.ChatCallback(assets=[chat_pb2.ChatAsset(content=GOOD)])
 
-    done = await enhance(PROMPT, "sdxl", "sdxl_image_fast", SFW, ask, count_nothing, passes)
+    done = await done_by(enhance(PROMPT, "qwen_instruct", "sdxl_image_fast", SFW, ask, count_nothing, passes))
     assert done.prompt == GOOD
 
 
@@ -256,7 +278,7 @@ async def test_an_error_of_any_kind_is_told_by_its_reason_alone() -> None:
     async def ask(request: chat_pb2.ChatRequest, enough: object) -> chat_pb2.ChatCallback:
         raise MalformedMessage("sentinel-8731")
 
-    done = await enhance(PROMPT, "sdxl", "sdxl_image_fast", SFW, ask, count_nothing, passes)
+    done = await done_by(enhance(PROMPT, "qwen_instruct", "sdxl_image_fast", SFW, ask, count_nothing, passes))
     failed(done, "(malformed_message)")
     assert "sentinel" not in str(done.decisions)
 
@@ -280,9 +302,9 @@ ON, OFF, UNSET = edge_pb2.ENHANCEMENT_ON, edge_pb2.ENHANCEMENT_OFF, edge_pb2.ENH
 def test_a_prompt_is_improved_when_asked_or_when_its_type_says_so(
     type_name: str, choice: edge_pb2.Enhancement, expected: bool
 ) -> None:
-    assert wanted(choice, job_types()[type_name]) is expected
+    assert is_enhancement_wanted(choice, job_types()[type_name]) is expected
 
 
 def test_chat_has_no_prompt_to_be_improved() -> None:
     with pytest.raises(InvalidRequest, match="enhancement: must be left out for chat"):
-        wanted(ON, job_types()["chat_turn"])
+        is_enhancement_wanted(ON, job_types()["chat_turn"])

@@ -5,18 +5,20 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from edge_service.domain.content_mode import mode_word
 from edge_service.domain.job_types import job_types
-from edge_service.planning.enhancement_templates import MODELS, SLOT, Enhancement, enhancement, mode_word
+from edge_service.domain.kinds import KINDS
+from edge_service.planning.enhancement_templates import SLOT, Enhancement, enhancement
 from shared.pb.atelier.edge.v1 import edge_pb2
 from tests.kit.policy_tables import data, without
 
 SFW, NSFW = edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW
-ENHANCEABLE = [(name, entry.worker_type) for name, entry in job_types().items() if entry.worker_type in MODELS]
+ENHANCEABLE = [(name, entry.worker_type) for name, entry in job_types().items() if KINDS[entry.worker_type].enhanced_by]
 
 
 @pytest.mark.parametrize(("type_name", "worker_type"), ENHANCEABLE)
 def test_every_job_type_has_a_template_in_both_modes_and_they_differ(type_name: str, worker_type: str) -> None:
-    safe, adult = (enhancement().template(MODELS[worker_type], type_name, mode) for mode in (SFW, NSFW))
+    safe, adult = (enhancement().template(KINDS[worker_type].enhanced_by, type_name, mode) for mode in (SFW, NSFW))
     assert safe
     assert adult
     assert safe.text != adult.text

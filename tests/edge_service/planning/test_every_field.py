@@ -5,11 +5,13 @@ from typing import Any, cast
 import pytest
 from google.protobuf.descriptor import Descriptor
 
-from edge_service.domain.partial_job import EDGE_SETS, JOB_CLASSES, REQUEST_SETS
-from edge_service.planning.defaults import NO_PARAMETERS, PICTURES, fill
+from edge_service.domain.kinds import KINDS
+from edge_service.domain.partial_job import EDGE_SETS, REQUEST_SETS
+from edge_service.planning.defaults import NO_PARAMETERS, REFERENCES
 from edge_service.planning.presets import Choices, Chosen, Preset, choices
 from shared.spec_json import from_spec_dict, to_spec_dict
 from shared.validation_schemas import rules
+from tests.kit.decided import filled_job as fill
 
 ABOUT: dict[str, dict[str, Any]] = {
     "sdxl": {"type": "sdxl_image_fast", "prompt": "a fox"},
@@ -83,19 +85,19 @@ def why(filled: Any, field: str) -> str:
     return next(each.why for each in filled.decisions if each.field == field)
 
 
-@pytest.mark.parametrize("worker_type", JOB_CLASSES)
+@pytest.mark.parametrize("worker_type", KINDS)
 def test_there_is_a_sample_of_every_field_that_a_request_may_set(worker_type: str) -> None:
-    known = {rule.field for rule in rules(cast(Descriptor, JOB_CLASSES[worker_type].DESCRIPTOR))}
+    known = {rule.field for rule in rules(cast(Descriptor, KINDS[worker_type].job_class.DESCRIPTOR))}
     settable = {field for field in known if field.partition(".")[0] not in {*EDGE_SETS, *NO_PARAMETERS}}
     assert set(SAMPLES[worker_type]) == settable
 
 
 @pytest.mark.parametrize(("worker_type", "field"), CASES)
 def test_a_field_of_the_request_reaches_the_plan(worker_type: str, field: str) -> None:
-    job = from_spec_dict(JOB_CLASSES[worker_type], ABOUT[worker_type] | nested(worker_type, field))
-    filled, without = fill(job), fill(from_spec_dict(JOB_CLASSES[worker_type], ABOUT[worker_type]))
+    job = from_spec_dict(KINDS[worker_type].job_class, ABOUT[worker_type] | nested(worker_type, field))
+    filled, without = fill(job), fill(from_spec_dict(KINDS[worker_type].job_class, ABOUT[worker_type]))
     assert value(to_spec_dict(filled.job), field) == SAMPLES[worker_type][field]
-    if field.rpartition(".")[2] in PICTURES:  # told by references.py, without what may be secret in an address
+    if field in REFERENCES:  # told by references.py, without what may be secret in an address
         assert field not in (each.field for each in filled.decisions)
     else:
         assert why(filled, field) == "request"
@@ -108,7 +110,7 @@ def test_a_field_of_a_preset_reaches_the_plan(worker_type: str, field: str, monk
     table = choices().model_copy(update={"presets": {"sample": preset}})
     assert isinstance(table, Choices)
     monkeypatch.setattr("edge_service.planning.defaults.choices", lambda: table)
-    filled = fill(from_spec_dict(JOB_CLASSES[worker_type], ABOUT[worker_type]), Chosen(preset="sample"))
+    filled = fill(from_spec_dict(KINDS[worker_type].job_class, ABOUT[worker_type]), Chosen(preset="sample"))
     assert value(to_spec_dict(filled.job), field) == SAMPLES[worker_type][field]
     assert why(filled, field) == "preset sample"
 

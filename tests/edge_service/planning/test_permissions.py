@@ -6,14 +6,14 @@ import pytest
 
 from edge_service.accounts.tiers import ABILITIES, Tier, tiers
 from edge_service.domain.job_types import job_types
-from edge_service.domain.reference_options import clear_addresses, resolve_reference_options
-from edge_service.planning.defaults import fill
+from edge_service.domain.kinds import kind_of
 from edge_service.planning.permissions import may_chat, may_repeat, may_submit, require
 from shared.errors import PermissionDenied
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.spec_json import from_spec_dict
+from tests.kit.decided import decided, filled_job
 
 JOBS = ("job.*",)
 TURN = {"messages": [{"role": "user", "content": "hi"}]}
@@ -121,9 +121,10 @@ def test_a_job_with_a_picture_is_not_repeated_without_references_though_its_addr
 ):
     request = asked(name, names_it)
     asking = request.sdxl if request.HasField("sdxl") else request.wan
-    stored = fill(asking).job
-    resolve_reference_options(stored, asking)
-    clear_addresses(stored)
+    stored = filled_job(asking).job
+    kind = kind_of(stored)
+    decided(kind.resolve_references, stored, asking, 0, 0)
+    kind.clear_reference_addresses(stored)
     may_repeat(tier("job.*", "references"), name, stored, webhook=False)
     with pytest.raises(PermissionDenied, match="references"):
         may_repeat(tier("job.*"), name, stored, webhook=False)

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from edge_service.planning.defaults import fill
-from edge_service.planning.planner import Plan
+from edge_service.domain.plan import Plan
 from edge_service.planning.presets import Chosen, Size, choices
 from edge_service.planning.token_budget import NOT_COUNTED
 from shared.errors import InvalidRequest
@@ -14,6 +13,7 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
+from tests.kit.decided import filled_job as fill
 from tests.kit.planned import planned as planned_job
 
 SDXL: dict[str, Any] = {"type": "sdxl_image_high", "prompt": "a fox"}
@@ -82,23 +82,23 @@ def test_a_preset_that_would_make_a_job_break_a_rule_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("ratio", choices().aspect_ratios.sdxl)
+@pytest.mark.parametrize("ratio", choices().sizes("sdxl"))
 def test_an_aspect_ratio_sets_the_size_of_images(ratio: str) -> None:
     plan = planned(sdxl=SDXL, aspect_ratio=ratio, preset="sdxl_draft")  # which has a size of its own
-    assert plan.job.config.resolution == choices().aspect_ratios.sdxl[ratio]
+    assert plan.job.config.resolution == choices().aspect_ratios["sdxl"][ratio]
     assert origins(plan, "config.resolution") == [("", plan.job.config.resolution, f"aspect ratio {ratio}")]
 
 
-@pytest.mark.parametrize("ratio", choices().aspect_ratios.wan)
+@pytest.mark.parametrize("ratio", choices().sizes("wan"))
 def test_an_aspect_ratio_sets_the_size_of_videos(ratio: str) -> None:
     plan = planned(wan=WAN, aspect_ratio=ratio)
-    size = choices().aspect_ratios.of("wan")[ratio]
+    size = choices().sizes("wan")[ratio]
     assert (plan.job.config.width, plan.job.config.height) == size
     assert origins(plan, "config.width") == [("", str(size.width), f"aspect ratio {ratio}")]
 
 
 def test_the_sizes_are_such_as_the_models_were_trained_on() -> None:
-    sdxl, wan = choices().aspect_ratios.of("sdxl"), choices().aspect_ratios.of("wan")
+    sdxl, wan = choices().sizes("sdxl"), choices().sizes("wan")
     assert sdxl["16:9"] == Size(1344, 768)
     assert wan["9:16"] == Size(480, 832)
     assert [size for size in sdxl.values() if size.width % 64 or size.height % 64] == []
@@ -173,7 +173,7 @@ def test_a_name_nobody_knows_is_refused_with_those_there_are(field: str) -> None
     name = "5:4" if field == "aspect_ratio" else "nonsense"
     said = refusal(sdxl=SDXL, **{field: name})
     table = choices()
-    known = {"aspect_ratio": table.aspect_ratios.sdxl, "quality": table.qualities, "style": table.styles}[field]
+    known = {"aspect_ratio": table.sizes("sdxl"), "quality": table.qualities, "style": table.styles}[field]
     assert said == f"{field}: must be one of {', '.join(sorted(known))}, got '{name}'"
 
 

@@ -11,7 +11,7 @@ from edge_service.planning.planner import Planner
 from shared.errors import ContentForbidden, ContentNotAllowed
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.spec_json import from_spec_dict
-from tests.kit.planned import intake, planned
+from tests.kit.planned import planned, planner
 
 ANN = Principal("ann", "basic")
 # One of a minor and one that is sexual, as mild as can be: together they are refused in every mode.
@@ -44,8 +44,8 @@ ASKING: Mapping[str, Callable[[Planner, str], Awaitable[object]]] = {
 
 async def audited(kind: str, text: str, secret: bytes, caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     """The line in the audit log that a request leaves."""
-    judging = intake()
-    judging.secret = secret
+    judging = planner()
+    judging._moderation.secret = secret
     caplog.clear()
     with caplog.at_level(logging.INFO), pytest.raises((ContentForbidden, ContentNotAllowed)):
         await ASKING[kind](judging, text)

@@ -10,15 +10,23 @@ import pytest
 from transformers import AutoTokenizer, CLIPTokenizer
 
 from atelier.small_models import ensure
-from edge_service.planning.token_budget import NOT_COUNTED, Counts, budget, counter
+from edge_service.domain.kinds import WorkerJob
+from edge_service.planning.token_budget import NOT_COUNTED, Count, Counts, budget, counter
 from shared.errors import NoWorker
+from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.tokens import Counter, TokenCount
+from tests.kit.decided import decided_later
 from tests.kit.small_fleet import House, following
 
 LONG = ", ".join(f"{word} lighthouse" for word in ("red", "tall", "old", "white", "burning") * 8)
+
+
+async def told_lost(job: WorkerJob, count: Count) -> list[edge_pb2.Decision]:
+    """What of a job's prompts is not read."""
+    return (await decided_later(budget(job, count)))[1]
 
 
 @cache
@@ -49,11 +57,11 @@ def image(prompt: str, negative_prompt: str = "", **fields: Any) -> sdxl_pb2.Sdx
 async def test_an_image_prompt_that_is_read_to_its_end_needs_no_decision() -> None:
     words = "red " * 75
     assert len(tokenizers("sdxl")[0][0](words).input_ids) == 77
-    assert await budget(image(words, words), count_by("sdxl")) == []
+    assert await told_lost(image(words, words), count_by("sdxl")) == []
 
 
 async def test_one_word_more_is_reported() -> None:
-    (decision,) = await budget(image("red " * 75 + "fox"), count_by("sdxl"))
+    (decision,) = await told_lost(image("red " * 75 + "fox"), count_by("sdxl"))
     assert (decision.field, getattr(decision, "from"), decision.to) == ("prompt", "78 tokens", "77 tokens")
     assert decision.notable
     assert decision.why == (
@@ -63,7 +71,7 @@ async def test_one_word_more_is_reported() -> None:
 
 async def test_what_is_reported_as_not_read_is_what_the_tokenizer_cuts_off() -> None:
     job = image(LONG)
-    (decision,) = await budget(job, count_by("sdxl"))
+    (decision,) = await told_lost(job, count_by("sdxl"))
     place = int(decision.why.split("from character ")[1].split(" ")[0]) - 1
     clip = tokenizers("sdxl")[0][0]
     cut = clip(LONG, truncation=True, max_length=77).input_ids
@@ -74,36 +82,36 @@ async def test_what_is_reported_as_not_read_is_what_the_tokenizer_cuts_off() -> 
 
 
 async def test_a_negative_prompt_has_the_same_budget() -> None:
-    (decision,) = await budget(image("a fox", LONG), count_by("sdxl"))
+    (decision,) = await told_lost(image("a fox", LONG), count_by("sdxl"))
     assert decision.field == "config.negative_prompt"
     wan = wan_pb2.WanJob(prompt="a fox", sampling=wan_pb2.WanSampling(negative_prompt=LONG * 5))
-    (decision,) = await budget(wan, count_by("wan"))
+    (decision,) = await told_lost(wan, count_by("wan"))
     assert decision.field == "sampling.negative_prompt"
     assert "512 tokens of umt5" in decision.why
 
 
 async def test_a_video_prompt_is_read_further() -> None:
-    assert await budget(wan_pb2.WanJob(prompt=LONG), count_by("wan")) == []
+    assert await told_lost(wan_pb2.WanJob(prompt=LONG), count_by("wan")) == []
 
 
 async def test_text_without_spaces_is_told_by_its_characters() -> None:
     prompt = "狐狸" * 100
-    (decision,) = await budget(image(prompt), count_by("sdxl"))
+    (decision,) = await told_lost(image(prompt), count_by("sdxl"))
     assert "of 200 on nothing is read, the last 1 of 1 words" in decision.why
 
 
 async def test_what_compel_reads_in_pieces_has_no_end() -> None:
-    assert await budget(image(LONG, LONG, compel_enabled=True), count_by("sdxl")) == []
+    assert await told_lost(image(LONG, LONG, compel_enabled=True), count_by("sdxl")) == []
 
 
 async def test_the_report_holds_no_content() -> None:
-    (decision,) = await budget(image(LONG), count_by("sdxl"))
+    (decision,) = await told_lost(image(LONG), count_by("sdxl"))
     assert "lighthouse" not in str(decision)
 
 
 async def test_if_nobody_counts_the_job_says_so() -> None:
     async with following() as fleet:
-        (decision,) = await budget(image(LONG), counter(fleet, "sdxl"))
+        (decision,) = await told_lost(image(LONG), counter(fleet, "sdxl"))
     assert (decision.field, decision.why) == ("prompt", NOT_COUNTED)
 
 

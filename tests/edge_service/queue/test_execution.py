@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edge_service.queue.execution import _fill
+from edge_service.queue.execution import _finish
 from edge_service.queue.rows import Lease
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.pb.atelier.job.v1 import job_pb2
@@ -28,7 +28,7 @@ def test_an_image_says_who_improved_its_prompt(
     source: job_pb2.EnhancementSource, told: job_pb2.EnhancementSource
 ) -> None:
     callback = sdxl_pb2.SdxlCallback()
-    _fill(lease("sdxl_image_fast", sdxl_pb2.SdxlJob(enhancement_source=source)), callback)
+    _finish(lease("sdxl_image_fast", sdxl_pb2.SdxlJob(enhancement_source=source)), callback)
     assert callback.metadata.enhancement_source == told
 
 
@@ -47,7 +47,7 @@ def test_a_video_says_too_whether_its_type_asked_for_it_by_itself(
     type_name: str, source: job_pb2.EnhancementSource, told: job_pb2.EnhancementSource, by_itself: bool
 ) -> None:
     callback = wan_pb2.WanCallback()
-    _fill(lease(type_name, wan_pb2.WanJob(enhancement_source=source)), callback)
+    _finish(lease(type_name, wan_pb2.WanJob(enhancement_source=source)), callback)
     assert callback.metadata.enhancement_source == told
     assert callback.metadata.HasField("auto_enhancement")
     assert callback.metadata.auto_enhancement is by_itself
@@ -56,5 +56,5 @@ def test_a_video_says_too_whether_its_type_asked_for_it_by_itself(
 def test_a_chat_is_a_conversation_whatever_the_worker_says() -> None:
     callback = chat_pb2.ChatCallback()
     callback.metadata.enhancement_type = chat_pb2.CHAT_ENHANCEMENT_TYPE_BASE
-    _fill(lease("chat_turn", chat_pb2.ChatRequest()), callback)
+    _finish(lease("chat_turn", chat_pb2.ChatRequest()), callback)
     assert callback.metadata.enhancement_type == chat_pb2.CHAT_ENHANCEMENT_TYPE_NONE

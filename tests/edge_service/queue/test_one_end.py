@@ -105,7 +105,7 @@ async def test_a_write_is_repeated_while_the_database_is_away(monkeypatch: pytes
 async def test_a_result_that_no_database_took_costs_no_attempt(jobs: Jobs, assets: AssetStore):
     """The database comes back just when patience ends: the job is done again, not called failed."""
     lease = await jobs.running()
-    await Execution(jobs.leases, assets, CostModel(jobs.database)).settle(lease, DatabaseUnavailable("away"))
+    await Execution(jobs.leases, assets, CostModel(jobs.database)).fail_or_requeue(lease, DatabaseUnavailable("away"))
     job = await jobs.store.job("ann", lease.job_id)
     assert job.status == job_pb2.JOB_STATUS_QUEUED
     assert not job.attempts

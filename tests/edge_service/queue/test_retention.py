@@ -11,7 +11,7 @@ import pytest
 from edge_service.adapters.database import Database, Lock
 from edge_service.config import EdgeConfig
 from edge_service.queue import retention as module
-from edge_service.queue.retention import Retention
+from edge_service.queue.retention import Keep, Retention
 from shared.assets import AssetStore
 from shared.errors import StorageUnavailable
 from shared.telemetry import REMOVED
@@ -44,6 +44,7 @@ class Library:
         self.database, self.url, self.folder = database, url, folder
         self.assets = Store(folder.as_uri())
         self.config = EdgeConfig(assets=folder.as_uri())
+        self.keep = Keep(self.config.keep_assets_days, self.config.keep_jobs_days, self.config.keep_events_hours)
 
     async def execute(self, statement: str, *values: object) -> list[dict[str, Any]]:
         async with self.database.connection() as connection:
@@ -81,7 +82,7 @@ class Library:
         return (await self.assets.put_all("ann", job_id, attempt, [PICTURE]))[0].key
 
     async def round(self) -> bool:
-        return await Retention(self.assets, self.config).round(self.url)
+        return await Retention(self.assets, self.keep).round(self.url)
 
     def files(self) -> list[str]:
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
@@ -342,7 +343,7 @@ async def test_a_replica_takes_over_when_the_other_dies(
     monkeypatch.setattr(module, "ROUND_SECONDS", 0.05)
     await library.job("job", days=8)
     await library.asset("job", days=8)
-    replica = Retention(library.assets, library.config)
+    replica = Retention(library.assets, library.keep)
     replica.start(library.url)
     await library.execute("SELECT pg_terminate_backend(%s)", other.info.backend_pid)
     async with asyncio.timeout(60):
@@ -395,7 +396,7 @@ async def test_a_lost_connection_ends_a_round_and_not_the_loop(
     library.assets.hanging = 0.5
     await library.job("job", days=8)
     await library.asset("job", days=8)
-    replica = Retention(library.assets, library.config)
+    replica = Retention(library.assets, library.keep)
     replica.start(library.url)
     async with asyncio.timeout(60):
         while library.files():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from edge_service.queue.rows import WorkerSlot
 from shared.pb.atelier.job.v1 import job_pb2
-from tests.kit.job_tables import SEAT, Jobs, plan
+from tests.kit.job_tables import SLOT, Jobs, plan
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")
 
@@ -47,7 +47,7 @@ async def test_replicas_that_lease_together_never_take_the_same_job(jobs: Jobs):
 
 async def test_jobs_of_another_worker_type_are_left_alone(jobs: Jobs):
     await jobs.submit()
-    assert await jobs.lease(seat=replace(SEAT, worker_type="wan")) == []
+    assert await jobs.lease(slot=replace(SLOT, worker_type="wan")) == []
 
 
 async def test_a_worker_gets_only_what_it_can_do(jobs: Jobs):
@@ -60,20 +60,20 @@ async def test_a_worker_gets_only_what_it_can_do(jobs: Jobs):
 async def test_replicas_together_give_a_worker_no_more_than_it_has_slots(jobs: Jobs):
     for _ in range(10):
         await jobs.submit()
-    seat = WorkerSlot("sdxl", "worker:2", "sdxl_worker_002", 2)
-    leased = await asyncio.gather(*(jobs.lease(2, seat=seat) for _ in range(4)))
+    slot = WorkerSlot("sdxl", "worker:2", "sdxl_worker_002", 2)
+    leased = await asyncio.gather(*(jobs.lease(2, slot=slot) for _ in range(4)))
     assert sum(len(leases) for leases in leased) == 2
     assert len(await jobs.lease(2)) == 2  # another worker's slots are its own
 
 
 async def test_a_lease_that_nobody_renews_does_not_block_its_worker_for_long(jobs: Jobs):
-    seat = WorkerSlot("sdxl", "worker:2", "sdxl_worker_002", 1)
+    slot = WorkerSlot("sdxl", "worker:2", "sdxl_worker_002", 1)
     await jobs.submit()
     await jobs.submit()
-    await jobs.lease(seat=seat)
-    assert await jobs.lease(seat=seat) == []
+    await jobs.lease(slot=slot)
+    assert await jobs.lease(slot=slot) == []
     await jobs.execute("UPDATE jobs SET lease_expires = lease_expires - interval '5 seconds' WHERE status = 'leased'")
-    assert len(await jobs.lease(seat=seat)) == 1
+    assert len(await jobs.lease(slot=slot)) == 1
 
 
 async def test_the_higher_priority_goes_first(jobs: Jobs):

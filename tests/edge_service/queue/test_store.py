@@ -9,7 +9,7 @@ from edge_service.accounts.tiers import Limits
 from shared.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
-from tests.kit.job_tables import SEAT, Jobs, asset, limits, plan
+from tests.kit.job_tables import SLOT, Jobs, asset, limits, plan
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")
 STEP = edge_pb2.JobEvent(progress=job_pb2.Progress(step=1))
@@ -141,7 +141,7 @@ async def test_an_attempt_that_failed_is_told_and_counted(jobs: Jobs):
 async def test_a_job_tells_which_worker_each_attempt_went_to_and_why(jobs: Jobs):
     job_id = await jobs.submit()
     for worker, routing in (("sdxl_worker_001", "free slots 2 of 4"), ("sdxl_worker_002", "free slots 1 of 4")):
-        [lease] = await jobs.lease(seat=replace(SEAT, worker_id=worker, routing=routing))
+        [lease] = await jobs.lease(slot=replace(SLOT, worker_id=worker, routing=routing))
         assert await jobs.leases.requeue(lease, ERROR, 0, counts=True)
     told = [each for each in (await jobs.store.job("ann", job_id)).decisions if each.field == "worker_id"]
     assert [(getattr(each, "from"), each.to, each.why) for each in told] == [
@@ -355,10 +355,10 @@ async def test_a_user_has_only_so_many_turns_at_once(jobs: Jobs):
 
 
 async def test_a_turn_takes_no_slot_that_is_taken(jobs: Jobs):
-    seat = replace(SEAT, slots=1)
+    slot = replace(SLOT, slots=1)
     [first, second] = [await jobs.submit(interactive=True) for _ in range(2)]
-    assert await jobs.leases.lease_one(first, seat)
-    assert await jobs.leases.lease_one(second, seat) is None
+    assert await jobs.leases.lease_one(first, slot)
+    assert await jobs.leases.lease_one(second, slot) is None
 
 
 async def test_a_refused_submission_leaves_nothing_behind(jobs: Jobs):

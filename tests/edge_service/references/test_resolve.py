@@ -19,6 +19,7 @@ from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from tests.edge_service.adapters.test_http_client import listening, standing_for
 from tests.edge_service.adapters.test_url_guard import FORBIDDEN
 from tests.edge_service.pictures import encoded, plain, png_of
+from tests.kit.decided import decided_later
 
 LOOPBACK = UrlGuard("127.0.0.0/8")
 PICTURE = plain("red")
@@ -105,7 +106,7 @@ async def refused(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Res
             job = sdxl_pb2.SdxlJob()
             job.metadata.reference_image_url = url
             with pytest.raises((InvalidRequest, ReferenceUnusable)) as raised:
-                await references.resolve(job, "ann", permitted=True)
+                await decided_later(references.resolve(job, "ann", permitted=True))
             assert job.metadata.reference_image_url == url
             assert not job.HasField("references")
             return raised.value.message, list(asked)
@@ -345,14 +346,14 @@ async def test_the_type_that_a_site_says_is_not_believed(site: Site, database: D
         site.answers["/true"] = answer(plain("red", "JPEG"), Content_Type="text/html")
         job = sdxl_pb2.SdxlJob()
         job.metadata.reference_image_url = site.url("/true")
-        await references.resolve(job, "ann", permitted=True)
+        await decided_later(references.resolve(job, "ann", permitted=True))
         assert job.references.image.width == 24
         for body in (b"<html>", encoded_gif(), png_of(60000, 60000)):
             site.answers["/false"] = answer(body, Content_Type="image/png")
             job = sdxl_pb2.SdxlJob()
             job.metadata.reference_image_url = site.url("/false")
             with pytest.raises(ReferenceUnusable, match=r"metadata.reference_image_url: this file (is no|has more)"):
-                await references.resolve(job, "ann", permitted=True)
+                await decided_later(references.resolve(job, "ann", permitted=True))
     uploads.close()
 
 
@@ -364,7 +365,7 @@ async def test_a_reference_may_have_32_mib_and_no_more(site: Site, length: int, 
     uploads = Uploads(Database(), AssetStore("memory:///library"))
     async with client(LOOPBACK) as opened:
         with pytest.raises(ReferenceUnusable, match=f"reference_image_url: could not be fetched: {why}$"):
-            await References(uploads, opened, LOOPBACK).resolve(job, "ann", permitted=True)
+            await decided_later(References(uploads, opened, LOOPBACK).resolve(job, "ann", permitted=True))
     uploads.close()
 
 

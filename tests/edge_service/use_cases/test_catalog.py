@@ -8,8 +8,8 @@ import grpc
 import pytest
 from google.protobuf.descriptor import Descriptor
 
-from edge_service.domain.capabilities import CHOICES, FIELDS, needs
-from edge_service.domain.job_types import JOB_CLASSES, TYPE_NAMES, job_types
+from edge_service.domain.job_types import TYPE_NAMES, job_types
+from edge_service.domain.kinds import KINDS, kind_of
 from edge_service.fleet import Fleet
 from edge_service.planning.presets import choices
 from edge_service.policy import current
@@ -96,7 +96,8 @@ def test_the_fields_that_need_an_ability_are_those_that_are_checked(job_class: t
         value = {"bool": True, "string": "x", "enum": 2}.get(rule.type)
         if value is not None:
             setattr(functools.reduce(getattr, parents, job), name, value)
-        assert bool(needs(job)) == (rule.field in {*FIELDS, *CHOICES}), rule.field
+        kind = kind_of(job)
+        assert bool(kind.needs(job)) == (rule.field in {*kind.optional_abilities, *kind.ability_choices}), rule.field
 
 
 def test_chat_is_safe_for_work_where_nobody_says_otherwise() -> None:
@@ -105,7 +106,7 @@ def test_chat_is_safe_for_work_where_nobody_says_otherwise() -> None:
 
 def test_parameters_are_all_that_a_request_may_set_and_nothing_else() -> None:
     for entry in catalog(Fleet([])).job_types:
-        known = {rule.field for rule in rules(cast(Descriptor, JOB_CLASSES[entry.worker_type].DESCRIPTOR))}
+        known = {rule.field for rule in rules(cast(Descriptor, KINDS[entry.worker_type].job_class.DESCRIPTOR))}
         listed = {parameter.field for parameter in entry.parameters}
         assert {field.partition(".")[0] for field in known - listed} <= {
             "id", "user_id", "type", "references", "enhancement_source",
@@ -121,7 +122,7 @@ def test_everything_that_is_chosen_by_name_is_listed() -> None:
     sizes = {(entry.worker_type, entry.name): f"{entry.width}x{entry.height}" for entry in found.aspect_ratios}
     assert sizes["sdxl", "16:9"] == "1344x768"
     assert sizes["wan", "16:9"] == "832x480"
-    assert len(sizes) == len(table.aspect_ratios.sdxl) + len(table.aspect_ratios.wan)
+    assert len(sizes) == len(table.sizes("sdxl")) + len(table.sizes("wan"))
     assert {entry.name: entry.description for entry in found.styles} == {
         name: words.description for name, words in table.styles.items()
     }

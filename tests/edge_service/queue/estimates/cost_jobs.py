@@ -2,14 +2,18 @@
 
 from typing import Any
 
-from edge_service.domain.job_types import WorkerJob, job_types
+from edge_service.domain.job_types import job_types
+from edge_service.domain.kinds import KINDS, WorkerJob
+from edge_service.domain.partial_job import partial_job
 from shared.pb.atelier.chat.v1 import chat_pb2
 from shared.spec_json import from_spec_dict
 
 
 def defaults(type_name: str) -> Any:
     """A complete job of a type, as far as its cost goes."""
-    return job_types()[type_name].defaults()
+    entry = job_types()[type_name]
+    about = {"type": type_name} if KINDS[entry.worker_type].has_prompt else {}
+    return partial_job(entry.worker_type, {**entry.values, **about})
 
 
 def sdxl(**config: Any) -> Any:

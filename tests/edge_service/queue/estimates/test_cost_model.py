@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from edge_service.accounts.quotas import QUOTAS, quota_values
-from edge_service.adapters.database import Database
-from edge_service.domain.job_types import WorkerJob, job_types
-from edge_service.domain.workloads import Kind, first_guesses, kind_of
+from edge_service.adapters.database import Database, fetch_all
+from edge_service.domain.job_types import job_types
+from edge_service.domain.kinds import WorkerJob, Workload, kind_of
 from edge_service.queue.estimates.cost_model import MAX_PRICED, MAX_SAMPLES, REPRICED_AT_ONCE, CostModel, _Priced
+from edge_service.queue.estimates.first_guesses import first_guesses
 from edge_service.queue.estimates.statistics import deviation, measured, together
 from edge_service.queue.rows import Lease
-from edge_service.queue.sql import fetch_all
 from shared.errors import DatabaseUnavailable
 from tests.edge_service.queue.estimates.cost_jobs import chat, defaults, sdxl
 from tests.kit.job_tables import PLENTY
@@ -23,7 +23,7 @@ from tests.kit.job_tables import PLENTY
 def lease_of(type_name: str = "sdxl_image_fast", job: WorkerJob | None = None, cost: float = 1.0) -> Lease:
     job = job or defaults(type_name)
     worker_type = job_types()[type_name].worker_type
-    kind = kind_of(type_name, job).name
+    kind = kind_of(job).workload(job).name
     return Lease(
         job_id="a", owner="ann", type_name=type_name, worker_type=worker_type, attempt=1, job=job,
         deadline=datetime.now(UTC), interactive=False, kind=kind, cost=cost, last_sequence=1,
@@ -51,30 +51,32 @@ async def learned(
 
 
 def estimated_seconds(costs: CostModel, job: WorkerJob | None = None, type_name: str = "sdxl_image_fast") -> float:
-    return costs.estimate(type_name, job_types()[type_name].worker_type, job or defaults(type_name)).seconds
+    return costs.estimate(job or defaults(type_name)).seconds
 
 
 def test_every_job_type_has_a_first_guess_of_some_seconds():
     costs = CostModel(Database())
-    for name, job_type in job_types().items():
-        cost = costs.estimate(name, job_type.worker_type, chat() if name == "chat_turn" else job_type.defaults())
+    for name in job_types():
+        cost = costs.estimate(chat() if name == "chat_turn" else defaults(name))
         assert 0.1 < cost.seconds < 600
         assert (cost.samples, cost.kind.split()[0]) == (0, name)
 
 
 async def test_a_first_guess_gives_way_to_the_first_job(costs: CostModel):
-    guess = costs.estimate("sdxl_image_fast", "sdxl", sdxl())
-    assert guess.seconds == pytest.approx(first_guesses().seconds_per_unit["sdxl"] * kind_of("", sdxl()).units)
+    guess = costs.estimate(sdxl())
+    assert guess.seconds == pytest.approx(
+        first_guesses().seconds_per_unit["sdxl"] * kind_of(sdxl()).workload(sdxl()).units
+    )
     assert guess.spread > 2 * guess.seconds
     await learned(costs, 42.0)
-    cost = costs.estimate("sdxl_image_fast", "sdxl", sdxl())
+    cost = costs.estimate(sdxl())
     assert cost.seconds == pytest.approx(42, rel=0.05)
     assert (cost.samples, cost.spread < guess.spread * 42 / guess.seconds) == (1, True)
 
 
 async def test_a_kind_without_samples_takes_what_its_work_takes_on_such_workers(costs: CostModel):
     await learned(costs, 42.0, samples=5)
-    cost = costs.estimate("sdxl_image_high", "sdxl", sdxl(steps=30))
+    cost = costs.estimate(sdxl(steps=30))
     assert cost.seconds == pytest.approx(84, rel=0.01)
     assert cost.samples == 0
     assert cost.spread == pytest.approx(deviation(84, math.log(2)), rel=0.01)
@@ -147,9 +149,9 @@ async def test_nothing_is_lost_while_the_database_is_away(database_url: str):
     costs.learn(lease_of(), "worker", 42.0)
     await database.open(database_url)
     await costs.flush()
-    assert costs.estimate("sdxl_image_fast", "sdxl", sdxl()).samples == 2
+    assert costs.estimate(sdxl()).samples == 2
     await costs.flush()
-    assert costs.estimate("sdxl_image_fast", "sdxl", sdxl()).samples == 2
+    assert costs.estimate(sdxl()).samples == 2
     await database.close()
 
 
@@ -162,7 +164,7 @@ async def test_nothing_is_lost_if_a_statement_fails(costs: CostModel, database: 
         await connection.execute("ALTER TABLE hidden RENAME TO costs")
     await submit(database, 10.0)
     await costs.flush()
-    assert costs.estimate("sdxl_image_fast", "sdxl", sdxl()).samples == 1
+    assert costs.estimate(sdxl()).samples == 1
     assert await rows(database, "SELECT vtime FROM shares") == [{"vtime": 32.0}]
 
 
@@ -193,7 +195,7 @@ async def test_equally_fast_workers_are_average_whatever_each_does_besides(costs
 
 
 async def submit(database: Database, cost: float, kind: str = "", owner: str = "ann", priority: int = 0, job: str = ""):
-    job_id, kind = job or f"job_{random.randrange(10**12)}", kind or kind_of("sdxl_image_fast", sdxl()).name
+    job_id, kind = job or f"job_{random.randrange(10**12)}", kind or kind_of(sdxl()).workload(sdxl()).name
     values = [job_id, owner, "sdxl_image_fast", "sdxl", False, b"", b"", 3600.0, priority, kind, cost, 1.0, 0, [], 1,
               None, False, None, "", b"", b"", 10**6, 10**6, 10**6, *quota_values(PLENTY)]  # fmt: skip
     async with database.connection() as connection:
@@ -220,7 +222,7 @@ async def test_an_interactive_turn_is_learned_from_and_not_charged(costs: CostMo
     costs.learn(replace(lease_of(cost=10.0), interactive=True), "worker", 42.0)
     await costs.flush()
     assert await vtimes(database) == {("ann", 0): 0.0}
-    assert costs.estimate("sdxl_image_fast", "sdxl", sdxl()).samples == 1
+    assert costs.estimate(sdxl()).samples == 1
 
 
 async def test_queued_jobs_get_an_estimate_that_moved(costs: CostModel, database: Database):
@@ -228,7 +230,7 @@ async def test_queued_jobs_get_an_estimate_that_moved(costs: CostModel, database
     await submit(database, 1.0, job="other", kind="another kind")
     await learned(costs, 42.0)
     found = {row["id"]: row for row in await rows(database, "SELECT id, cost, spread, samples FROM jobs")}
-    cost = costs.estimate("sdxl_image_fast", "sdxl", sdxl())
+    cost = costs.estimate(sdxl())
     assert (found["moved"]["cost"], found["moved"]["spread"]) == (
         pytest.approx(cost.seconds),
         pytest.approx(cost.spread),
@@ -238,7 +240,7 @@ async def test_queued_jobs_get_an_estimate_that_moved(costs: CostModel, database
 
 async def test_queued_jobs_of_kinds_without_samples_follow_the_rate(costs: CostModel, database: Database):
     job = sdxl(steps=30)
-    cost = costs.estimate("sdxl_image_fast", "sdxl", job)
+    cost = costs.estimate(job)
     await submit(database, cost.seconds, kind=cost.kind, job="a")
     await learned(costs, 42.0, samples=5)
     (row,) = await rows(database, "SELECT cost FROM jobs WHERE id = 'a'")
@@ -247,7 +249,7 @@ async def test_queued_jobs_of_kinds_without_samples_follow_the_rate(costs: CostM
 
 @pytest.mark.parametrize("units", [0.0, math.inf, math.nan, None])
 async def test_a_kind_that_cannot_be_repriced_keeps_no_other_from_it(costs: CostModel, database: Database, units: Any):
-    costs._see(_Priced("sdxl", Kind("broken", units), 1.0, 1.0))
+    costs._see(_Priced("sdxl", Workload("broken", units), 1.0, 1.0))
     await submit(database, 1.0, kind="broken", job="broken")
     await submit(database, 1.0, job="moved")
     await learned(costs, 42.0)
@@ -263,7 +265,7 @@ async def test_a_kind_that_was_told_to_take_no_time_is_repriced(costs: CostModel
 
 async def test_a_worker_type_that_cannot_be_repriced_keeps_no_other_from_it(costs: CostModel, database: Database):
     # PostgreSQL refuses text with a NUL.
-    costs._see(_Priced("wan\0", Kind("broken", 1.0), 1.0, 1.0))
+    costs._see(_Priced("wan\0", Workload("broken", 1.0), 1.0, 1.0))
     costs._known["broken"] = measured(42.0)
     await submit(database, 1.0)
     await learned(costs, 42.0)
@@ -272,7 +274,7 @@ async def test_a_worker_type_that_cannot_be_repriced_keeps_no_other_from_it(cost
 
 async def test_an_estimate_that_hardly_moved_is_left_alone(costs: CostModel, database: Database):
     await learned(costs, 40.0, samples=20)
-    cost = costs.estimate("sdxl_image_fast", "sdxl", sdxl())
+    cost = costs.estimate(sdxl())
     await submit(database, cost.seconds, job="a")
     await learned(costs, 44.0, samples=2)
     (row,) = await rows(database, "SELECT cost FROM jobs")
@@ -290,7 +292,7 @@ async def test_a_running_job_keeps_the_cost_it_was_charged(costs: CostModel, dat
 def test_memory_does_not_grow_with_the_kinds_that_are_asked_for():
     costs = CostModel(Database())
     for steps in range(MAX_PRICED + 100):
-        costs.estimate("sdxl_image_fast", "sdxl", sdxl(steps=steps + 1))
+        costs.estimate(sdxl(steps=steps + 1))
     assert len(costs._priced) == MAX_PRICED
 
 

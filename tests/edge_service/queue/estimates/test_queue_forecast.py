@@ -10,10 +10,9 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from edge_service.accounts.quotas import QUOTAS, quota_values
-from edge_service.adapters.database import Connection, Database
+from edge_service.adapters.database import Connection, Database, fetch_all
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from edge_service.queue.estimates.statistics import GUESS_LOG_SPREAD, deviation
-from edge_service.queue.sql import fetch_all
 from shared.errors import DatabaseUnavailable
 from tests.kit.job_tables import PLENTY
 

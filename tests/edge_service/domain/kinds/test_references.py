@@ -4,17 +4,23 @@ import re
 
 import pytest
 
-from edge_service.domain.reference_options import clear_addresses, reference_keys, resolve_reference_options, wanted
+from edge_service.domain.kinds import kind_of
 from shared.errors import InvalidRequest
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict, to_spec_dict
+from tests.kit.decided import decided
 
 COPY, MODIFY = edge_pb2.REFERENCE_USE_EXACT_COPY, edge_pb2.REFERENCE_USE_MODIFY
 KEY = "ann/upload_1/image_0.png"
 PRESET = {"steps": 25, "guidance_scale": 7.5, "negative_prompt": "blur"}
+
+
+def resolve(job, asked, use=edge_pb2.REFERENCE_USE_UNSPECIFIED, enhancement=edge_pb2.ENHANCEMENT_UNSPECIFIED):
+    """The decisions about what a job says of its references."""
+    return decided(kind_of(job).resolve_references, job, asked, use, enhancement)[1]
 
 
 def steered_image(use=edge_pb2.REFERENCE_USE_UNSPECIFIED, preset=None, config=None, enhancement=0, **metadata):
@@ -22,14 +28,14 @@ def steered_image(use=edge_pb2.REFERENCE_USE_UNSPECIFIED, preset=None, config=No
     plain = {"type": "sdxl_image_fast", "prompt": "a fox", "metadata": {"reference_image_url": KEY, **metadata}}
     asked = from_spec_dict(sdxl_pb2.SdxlJob, {**plain, "config": config or {}})
     job = from_spec_dict(sdxl_pb2.SdxlJob, {**plain, "config": {**PRESET, **(preset or {}), **(config or {})}})
-    return job, resolve_reference_options(job, asked, use, enhancement)
+    return job, resolve(job, asked, use, enhancement)
 
 
 def steered_video(config=None, **metadata):
     plain = {"type": "video_fast", "prompt": "a fox", "metadata": metadata}
     asked = from_spec_dict(wan_pb2.WanJob, {**plain, "config": config or {}})
     job = from_spec_dict(wan_pb2.WanJob, {**plain, "config": {"reference_mode": "none", **(config or {})}})
-    return job, resolve_reference_options(job, asked)
+    return job, resolve(job, asked)
 
 
 def said(decisions):
@@ -154,13 +160,13 @@ def test_without_a_picture_what_a_preset_says_of_one_is_dropped():
     job = from_spec_dict(
         sdxl_pb2.SdxlJob, {"type": "sdxl_image_fast", "prompt": "a", "metadata": {"reference_strength": 0.5}}
     )
-    assert (resolve_reference_options(job, asked), job) == ([], asked)
+    assert (resolve(job, asked), job) == ([], asked)
 
 
 @pytest.mark.parametrize("use", [COPY, MODIFY])
 def test_only_images_are_copied(use):
     video = from_spec_dict(wan_pb2.WanJob, {"type": "video_fast", "prompt": "a"})
-    assert "reference_use" in refusal(resolve_reference_options, video, video, use)
+    assert "reference_use" in refusal(resolve, video, video, use)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +189,7 @@ def test_a_mode_follows_from_the_pictures_and_says_so(config, metadata, mode, pi
         given = {**config, "reference_mode": mode} if explicit else config
         job, decisions = steered_video(given, **metadata)
         assert to_spec_dict(job.config)["reference_mode"] == mode
-        assert [tuple(picture) for picture in wanted(job)] == pictures
+        assert [tuple(picture) for picture in kind_of(job).wanted_references(job)] == pictures
         assert ("config.reference_mode" in said(decisions)) == (not explicit and mode != "none")
         assert job.metadata.HasField("reference_strength") == (mode != "none")
 
@@ -218,11 +224,11 @@ def test_a_mode_and_the_pictures_that_contradict_it_are_refused(config, metadata
 def test_clients_words_are_cleared_and_keys_are_found():
     job, _ = steered_video({"first_frame": "a/1", "last_frame": "a/2"})
     job.references.first.key = job.references.last.key = KEY
-    clear_addresses(job)
+    kind_of(job).clear_reference_addresses(job)
     assert "a/1" not in str(job)
     assert "a/2" not in str(job)
-    assert reference_keys(job) == [KEY]
+    assert kind_of(job).reference_keys(job) == [KEY]
     image, _ = steered_image()
-    assert reference_keys(image) == []
+    assert kind_of(image).reference_keys(image) == []
     image.references.image.CopyFrom(job_pb2.Reference(key=KEY))
-    assert reference_keys(image) == [KEY]
+    assert kind_of(image).reference_keys(image) == [KEY]

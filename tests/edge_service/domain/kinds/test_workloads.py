@@ -1,8 +1,11 @@
 import pytest
 
-from edge_service.domain.job_types import WorkerJob
-from edge_service.domain.workloads import kind_of
+from edge_service.domain.kinds import WorkerJob, Workload, kind_of
 from tests.edge_service.queue.estimates.cost_jobs import chat, defaults, sdxl
+
+
+def workload(job: WorkerJob) -> Workload:
+    return kind_of(job).workload(job)
 
 
 @pytest.mark.parametrize(
@@ -12,40 +15,40 @@ from tests.edge_service.queue.estimates.cost_jobs import chat, defaults, sdxl
     ],
 )  # fmt: skip
 def test_whatever_decides_the_time_of_an_image_makes_another_kind(other: WorkerJob):
-    assert kind_of("sdxl_image_fast", other).name != kind_of("sdxl_image_fast", sdxl()).name
+    assert workload(other).name != workload(sdxl()).name
 
 
 def test_what_does_not_decide_the_time_makes_no_other_kind():
     other = sdxl(seed=7, resolution="1152x896", negative_prompt="blurred", guidance_scale=9.0)
-    assert kind_of("sdxl_image_fast", other).name == kind_of("sdxl_image_fast", sdxl()).name
+    assert workload(other).name == workload(sdxl()).name
 
 
 @pytest.mark.parametrize(("field", "value"), [("frames", 41), ("width", 832)])
 def test_frames_and_size_make_another_kind_of_video(field: str, value: int):
     other = defaults("video_fast")
     setattr(other.config, field, value)
-    assert kind_of("video_fast", other).name != kind_of("video_fast", defaults("video_fast")).name
+    assert workload(other).name != workload(defaults("video_fast")).name
 
 
 def test_steps_make_another_kind_of_video():
     other = defaults("video_fast")
     other.sampling.steps = 10
-    assert kind_of("video_fast", other).name != kind_of("video_fast", defaults("video_fast")).name
+    assert workload(other).name != workload(defaults("video_fast")).name
 
 
 def test_the_length_of_question_and_answer_make_another_kind_of_chat_turn():
-    kinds = {kind_of("chat_turn", job).name for job in (chat(), chat(words=2000), chat(max_tokens=2048))}
+    kinds = {workload(job).name for job in (chat(), chat(words=2000), chat(max_tokens=2048))}
     assert len(kinds) == 3
-    assert kind_of("chat_turn", chat(words=11)).name in kinds
+    assert workload(chat(words=11)).name in kinds
 
 
 def test_work_is_proportional_to_pixels_steps_and_images():
-    base = kind_of("sdxl_image_fast", sdxl()).units
-    assert kind_of("sdxl_image_fast", sdxl(steps=30)).units == pytest.approx(2 * base)
-    assert kind_of("sdxl_image_fast", sdxl(num_images=3)).units == pytest.approx(3 * base)
-    assert kind_of("sdxl_image_fast", sdxl(resolution="512x512")).units == pytest.approx(base / 4)
+    base = workload(sdxl()).units
+    assert workload(sdxl(steps=30)).units == pytest.approx(2 * base)
+    assert workload(sdxl(num_images=3)).units == pytest.approx(3 * base)
+    assert workload(sdxl(resolution="512x512")).units == pytest.approx(base / 4)
 
 
 @pytest.mark.parametrize("nothing", [sdxl(resolution="0x0"), sdxl(steps=0), sdxl(num_images=0)])
 def test_no_job_is_no_work(nothing: WorkerJob):
-    assert kind_of("sdxl_image_fast", nothing).units > 0
+    assert workload(nothing).units > 0

@@ -4,12 +4,18 @@ from typing import Any
 
 import pytest
 
-from edge_service.planning.prompt_weights import check_weights, weigh
+from edge_service.domain.kinds import WorkerJob, kind_of
+from edge_service.domain.kinds.sdxl_prompt_weights import check as check_weights
 from shared.errors import InvalidRequest
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
+from tests.kit.decided import decided
+
+
+def weigh(job: WorkerJob, asked: WorkerJob) -> list[edge_pb2.Decision]:
+    return decided(kind_of(job).resolve_prompt_weights, job, asked)[1]
 
 
 def weighed(preset: dict[str, Any] | None = None, **asked: Any) -> tuple[sdxl_pb2.SdxlJob, list[edge_pb2.Decision]]:

@@ -49,9 +49,7 @@ def prompt(words: str, rng: np.random.Generator) -> str | None:
     return (None, "", _one(rng, FLAWS))[int(rng.integers(3))]
 
 
-def _ordered(
-    rng: np.random.Generator, things: str, places: list[str], times: list[str], weathers: list[str]
-) -> str:
+def _ordered(rng: np.random.Generator, things: str, places: list[str], times: list[str], weathers: list[str]) -> str:
     match int(rng.integers(4)):
         case 0:
             return ", ".join([*times, " ".join([things, *places]), *weathers])
@@ -73,9 +71,7 @@ def _things(things: Sequence[Thing], rng: np.random.Generator, said: float) -> s
         return f"{nouns[0]} {where}" if rng.random() < 0.7 else f"{where}, {nouns[0]}"
     joint = (" and ", " next to ", " beside ")[int(rng.integers(3))]
     if says_position and rng.random() < 0.6:
-        nouns = [
-            f"{noun} {_one(rng, POSITIONS[thing.position][1])}" for noun, thing in zip(nouns, things, strict=True)
-        ]
+        nouns = [f"{noun} {_one(rng, POSITIONS[thing.position][1])}" for noun, thing in zip(nouns, things, strict=True)]
         joint = (" and ", ", ")[int(rng.integers(2))]
         if rng.random() < 0.3:
             nouns.reverse()

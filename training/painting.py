@@ -148,9 +148,7 @@ class Painter:
         left = round(thing.x * self._w - side / 2)
         image.paste(sprite, (left, round((thing.foot - thing.lift) * self._h) - side), sprite)
 
-    def _disc(
-        self, draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: tuple[int, int, int]
-    ) -> None:
+    def _disc(self, draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: tuple[int, int, int]) -> None:
         r, cx, cy = radius * self._short, x * self._w, y * self._h
         draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=fill)
 

@@ -140,3 +140,13 @@ FLAWS: Final[tuple[str, ...]] = (
     "bad anatomy, ugly, worst quality",
     "overexposed, static, subtitles, deformed",
 )
+
+
+def every_text() -> list[str]:
+    """Every piece of text a caption may be made of, for vocabularies."""
+    texts = ["a an one the and next to beside on in of"]
+    texts += [word for _, names in OBJECTS.values() for word in names]
+    texts += [text for table in (PLACES, TIMES) for phrases in table.values() for part in phrases for text in part]
+    texts += [text for table in (POSITIONS, SIZES) for _, part in table.values() for text in part]
+    texts += [text for table in (WEATHERS, MOTIONS) for part in table.values() for text in part]
+    return [*texts, *COLOURS, *(frame.replace("{}", "") for frame in FRAMES), *FLAWS]

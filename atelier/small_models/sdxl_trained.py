@@ -1,0 +1,88 @@
+"""The networks of the trained small SDXL: their shapes, which training and the recipe share."""
+
+from typing import Final
+
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig
+
+LATENT_CHANNELS: Final[int] = 16
+# Two groups: as many groups as channels would be instance norm, which forgets what colour a picture has.
+VAE_GROUPS: Final[int] = 2
+VAE_CHANNELS: Final[tuple[int, ...]] = (8, 8, 24, 48, 96, 128)
+TEXT_WIDTHS: Final[tuple[int, int]] = (
+    48,
+    80,
+)  # unequal, as in SDXL: that is how a single file's encoders are told apart
+TEXT_LAYERS: Final[int] = 6  # a request may skip four of them
+POOLED_WIDTH: Final[int] = 64
+SIZE_EMBEDDING_WIDTH: Final[int] = 32
+MAX_TOKENS: Final[int] = 77
+
+
+def vae() -> AutoencoderKL:
+    """32x compression, so that 1024x1024 is 32x32 positions. Few channels at full size, where time goes."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(VAE_CHANNELS),
+        up_block_types=("UpDecoderBlock2D",) * len(VAE_CHANNELS),
+        block_out_channels=VAE_CHANNELS,
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=VAE_GROUPS,
+        mid_block_add_attention=False,
+        sample_size=1024,
+        scaling_factor=1.0,
+        force_upcast=False,
+    )
+
+
+def unet() -> UNet2DConditionModel:
+    """SDXL's class with cross attention where there are 16x16 positions and fewer, 7 million weights."""
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(48, 96, 160),
+        layers_per_block=1,
+        transformer_layers_per_block=(1, 1, 1),
+        attention_head_dim=(1, 2, 4),  # numbers of heads, in spite of the name
+        cross_attention_dim=sum(TEXT_WIDTHS),
+        addition_embed_type="text_time",
+        addition_time_embed_dim=SIZE_EMBEDDING_WIDTH,
+        projection_class_embeddings_input_dim=6 * SIZE_EMBEDDING_WIDTH + POOLED_WIDTH,
+        use_linear_projection=True,
+        norm_num_groups=8,
+    )
+
+
+def text_config(width: int, activation: str, vocabulary: int) -> CLIPTextConfig:
+    """One CLIP text encoder; the last two numbers of the vocabulary are its first and its end token, as in CLIP."""
+    return CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        projection_dim=POOLED_WIDTH,
+        num_hidden_layers=TEXT_LAYERS,
+        num_attention_heads=2,
+        max_position_embeddings=MAX_TOKENS,
+        hidden_act=activation,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+    )
+
+
+def scheduler() -> EulerDiscreteScheduler:
+    """Noise up to 140 times as strong as the picture, said in the betas alone.
+
+    SDXL's own ends at 15, where the mean of 1024 positions still shows: a model trained there takes the brightness of
+    its picture from the noise, and no night is dark. Zero terminal SNR would do, but Karras' steps waste most of a
+    short run on noise beyond 100, and not every sampler of diffusers has it; all of them have betas and v prediction.
+    """
+    return EulerDiscreteScheduler(
+        beta_start=0.00085,
+        beta_end=0.024,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+    )

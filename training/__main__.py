@@ -68,7 +68,7 @@ def status() -> None:
         found = checkpoints.progress(file)
         target = f" of {stage.samples:,}" if stage.samples else ""
         print(
-            f"{stage.name:13} {found['step']:>8,.0f} steps {found['samples']:>11,.0f}{target} samples"
+            f"{stage.name:13} {found['step']:>8,.0f} steps {found['samples']:>11,.0f} samples{target}"
             f" {found['seconds'] / 60:>7.0f} minutes"
         )
 
@@ -76,9 +76,13 @@ def status() -> None:
 @app.command()
 def export(family: Family) -> None:
     """Write the averaged weights as float16 into atelier/small_models/weights/, where the package has them from."""
+    from training.export import ExportError
     from training.export import export as write
 
-    print(write(family.value))
+    try:
+        print(write(family.value))
+    except ExportError as error:
+        raise typer.Exit(_failed(str(error))) from error
 
 
 def _train(

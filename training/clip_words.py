@@ -19,6 +19,7 @@ UNKNOWN: Final[int] = 0
 # How often, and how many, unknown words stand in a caption, so that a prompt may have some.
 P_UNKNOWN: Final[float] = 0.1
 MAX_UNKNOWN: Final[int] = 4
+NO_CAPTION_HAS: Final[str] = "zebra"
 PUNCTUATION: Final[str] = "! , . ; : - ( ) ' \""
 
 
@@ -41,21 +42,23 @@ class ClipWords:
     def numbers(self, captions: Sequence[str], rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Returns [captions, 77] for each text encoder; with `rng`, unknown words are strewn into some captions."""
         found = []
-        noisy = [self._with_unknown(caption, rng) if rng else caption for caption in captions]
+        noisy = [with_unknown(caption, rng) if rng else caption for caption in captions]
         for tokenizer in self._tokenizers:
             ids = tokenizer(noisy, padding="max_length", truncation=True, max_length=clip_vocabulary.MAX_TOKENS)
             found.append(torch.from_numpy(self._numbers[np.asarray(ids["input_ids"])]))
         return found[0], found[1]
 
-    def _with_unknown(self, caption: str, rng: np.random.Generator) -> str:
-        if not caption or rng.random() >= P_UNKNOWN:
-            return caption
-        parts = caption.split(" ")
-        for _ in range(int(rng.integers(1, MAX_UNKNOWN + 1))):
-            parts.insert(int(rng.integers(len(parts) + 1)), "zebra")  # any word that no caption has
-        return " ".join(parts)
-
     def _known(self) -> np.ndarray:
         texts = [*PUNCTUATION.split(), *words.every_text()]
         ids = self._tokenizers[1](texts)["input_ids"]
         return np.array(sorted({token for text in ids for token in text}))
+
+
+def with_unknown(caption: str, rng: np.random.Generator) -> str:
+    """The caption, now and then with a few unknown words in it."""
+    if not caption or rng.random() >= P_UNKNOWN:
+        return caption
+    parts = caption.split(" ")
+    for _ in range(int(rng.integers(1, MAX_UNKNOWN + 1))):
+        parts.insert(int(rng.integers(len(parts) + 1)), NO_CAPTION_HAS)
+    return " ".join(parts)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from atelier.small_models import weights
 from training import checkpoints
 from training.averages import Averages
 from training.muon import Muon, is_hidden_matrix
@@ -154,6 +155,7 @@ class Training:
     def _load(self) -> None:
         state: dict[str, Any] | None = checkpoints.load(self._file, self._device.torch)
         if state is None:
+            self._start_from_shipped()
             return
         for name, module in self._task.modules().items():
             module.load_state_dict(state["modules"][name])
@@ -161,3 +163,12 @@ class Training:
         for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(kept)
         self.step, self.samples, self.seconds = state["step"], state["samples"], state["seconds"]
+
+    def _start_from_shipped(self) -> None:
+        """Without a checkpoint, go on from the weights in the package, where there are some that fit."""
+        family = self._task.name.split("-")[0]
+        shipped, _ = weights.read(family)
+        for name, module in self._task.modules().items():
+            if name in shipped and name != "vae":  # a VAE's task was given one that is loaded already
+                module.load_state_dict(shipped[name])
+        self._averages.load({name: p.detach() for name, p in self._parameters.items()})

@@ -10,7 +10,6 @@ import torch
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from atelier.small_models import sdxl_trained
 from training.captions import caption, prompt
@@ -80,9 +79,7 @@ class SdxlUnet:
         self.words = ClipWords(folder / "clip")
         torch.manual_seed(1)
         self.unet: UNet2DConditionModel = sdxl_trained.unet()
-        first, second = sdxl_trained.TEXT_WIDTHS
-        self.text_encoder = CLIPTextModel(sdxl_trained.text_config(first, "quick_gelu", self.words.size))
-        self.text_encoder_2 = CLIPTextModelWithProjection(sdxl_trained.text_config(second, "gelu", self.words.size))
+        self.text_encoder, self.text_encoder_2 = sdxl_trained.text_encoders(self.words.size)
         self._signal = sdxl_trained.scheduler().alphas_cumprod.to(device.torch)
         self._pools: dict[int, LatentPool] = {}
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 LATENT_CHANNELS: Final[int] = 16
 # Two groups: as many groups as channels would be instance norm, which forgets what colour a picture has.
@@ -56,8 +56,16 @@ def unet() -> UNet2DConditionModel:
     )
 
 
-def text_config(width: int, activation: str, vocabulary: int) -> CLIPTextConfig:
-    """One CLIP text encoder; the last two numbers of the vocabulary are its first and its end token, as in CLIP."""
+def text_encoders(vocabulary: int) -> tuple[CLIPTextModel, CLIPTextModelWithProjection]:
+    """SDXL's two; the last two numbers of the vocabulary are the first and the end token, as in CLIP."""
+    first, second = TEXT_WIDTHS
+    return (
+        CLIPTextModel(_text_config(first, "quick_gelu", vocabulary)),
+        CLIPTextModelWithProjection(_text_config(second, "gelu", vocabulary)),
+    )
+
+
+def _text_config(width: int, activation: str, vocabulary: int) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=width,

@@ -143,7 +143,7 @@ class Training:
             for group in optimizer.param_groups:
                 group["lr"] = optimizer.defaults["lr"] * min(1.0, (self.step + 1) / WARMUP_STEPS)
         loss = self._task.loss(batch, self.step)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAX_GRADIENT)
         for optimizer in self._optimizers:
             optimizer.step()

@@ -67,4 +67,5 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for _ in range(ITERATIONS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    found: Tensor = x.mT if tall else x
+    return found.to(matrices.dtype)

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor, nn
 
+from training.latent_scale import fold
 from training.painting import Painter
 from training.scenes import scene
 from training.sdxl_vae import SdxlVae, picture_loss, to_pixels
@@ -83,11 +84,4 @@ def normalise(vae: AutoencoderKL, sprites: Sprites, device: Device, count: int =
         latents = vae.encode(to_pixels(picture[None], device)).latent_dist.mean
         found.append(latents.flatten(2)[0, :, :: side * side // 262144])  # as many positions of each size
     every = torch.cat(found, 1)
-    mean, deviation = every.mean(1), every.std(1)
-    channels = len(mean)
-    quant, post = vae.quant_conv, vae.post_quant_conv
-    quant.bias[:channels] = (quant.bias[:channels] - mean) / deviation
-    quant.weight[:channels] /= deviation.view(-1, 1, 1, 1)
-    quant.bias[channels:] -= 2 * deviation.log()
-    post.bias += post.weight[:, :, 0, 0] @ mean
-    post.weight *= deviation.view(1, -1, 1, 1)
+    fold(vae.quant_conv, vae.post_quant_conv, every.mean(1), every.std(1))

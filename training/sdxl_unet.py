@@ -113,7 +113,8 @@ class SdxlUnet:
         snr = (signal / (1 - signal)).flatten()
         # All of the noisy moments count fully: there it is decided what a picture shows.
         weight = ((MAX_SNR + 1) / (snr + 1)).clamp(max=1)
-        return ((predicted.float() - velocity).square().mean((1, 2, 3)) * weight).mean()
+        error: Tensor = (predicted.float() - velocity).square().mean((1, 2, 3)) * weight
+        return error.mean()
 
     def encode(self, prompts: Sequence[str | None], rng: np.random.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Returns (rows, 77, width) and (rows, pooled width), as the pipeline makes them; None is all zeros, as an

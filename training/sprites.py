@@ -55,4 +55,4 @@ def _ramp(level: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Darker than `colour` below level 1, towards white above it."""
     dark = colour * np.clip(level, 0.45, 1)[..., None]
     light = np.clip((level - 1) * 0.8, 0, 0.45)[..., None]
-    return dark * (1 - light) + 255 * light
+    return np.asarray(dark * (1 - light) + 255 * light)

@@ -1,4 +1,4 @@
-"""The VACE transformer of the small Wan, trained together with its text encoder on latents of the frozen VAE encoder."""
+"""The VACE transformer of the small Wan, trained with its text encoder on latents of the frozen VAE encoder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +96,7 @@ class WanVace:
         rows = [row for row, seed in enumerate(seeds) if mode_of(int(seed), frames) == mode]
         latents, seeds = kept_latents[rows], seeds[rows]
         count = latent_frames(frames)
-        clean, kept, reference = latents.split([count, count, 1], 2)
+        clean, kept, reference = torch.split(latents, [count, count, 1], 2)
         given = self._control(kept, mode, frames, height, width, reference)
         if mode == "single":
             clean = torch.cat([reference, clean], 2)
@@ -109,7 +109,8 @@ class WanVace:
         with self._device.autocast():
             text = self.encode(prompts, rng)
             flow = self._predict(noisy, 1000 * sigma.flatten(), text, given)
-        return (flow.float() - (noise - clean)).square().mean()
+        error: Tensor = flow.float() - (noise - clean)
+        return error.square().mean()
 
     def encode(self, prompts: Sequence[str], rng: np.random.Generator | None = None) -> Tensor:
         """Returns [rows, 512, width] with zeros after the last token, as the pipeline makes them."""

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.latent_scale import fold
 from training.painting import Painter
 from training.scenes import clip
 from training.sdxl_vae import KL_WEIGHT, kl
@@ -100,7 +101,7 @@ def to_frames(video: Tensor) -> np.ndarray:
 
 
 def decode_unclamped(vae: AutoencoderKLWan, latents: Tensor) -> Tensor:
-    """What `vae.decode` does, without its clamp at the end: a clamped pixel has no gradient and would never come back."""
+    """What `vae.decode` does, without its clamp at the end: a clamped pixel would have no gradient to come back by."""
     vae.clear_cache()
     latents = vae.post_quant_conv(latents)
     parts = []
@@ -135,11 +136,4 @@ def normalise(vae: AutoencoderKLWan, sprites: Sprites, device: Device, count: in
         frames = frames_of(sprites, SEED - 100 - seed, 256, 256, (1, 5)[seed % 2], 0.3)
         found.append(vae.encode(to_video(frames[None], device)).latent_dist.mean.flatten(2)[0])
     every = torch.cat(found, 1)
-    mean, deviation = every.mean(1), every.std(1)
-    channels = len(mean)
-    quant, post = vae.quant_conv, vae.post_quant_conv
-    quant.bias[:channels] = (quant.bias[:channels] - mean) / deviation
-    quant.weight[:channels] /= deviation.view(-1, 1, 1, 1, 1)
-    quant.bias[channels:] -= 2 * deviation.log()
-    post.bias += post.weight[:, :, 0, 0, 0] @ mean
-    post.weight *= deviation.view(1, -1, 1, 1, 1)
+    fold(vae.quant_conv, vae.post_quant_conv, every.mean(1), every.std(1))

@@ -1,5 +1,6 @@
 """Train the small models that draw, on scenes made here.
 
+\b
     python -m training all                      everything in turn, until it is stopped
     python -m training sdxl --minutes 10        pictures only, for ten minutes
     nice -n 19 python -m training all &         in the background, for days

@@ -21,11 +21,11 @@ from training.task import Device, generator
 # Width, height, pictures a step, how often. Whole scenes, never crops: group norm takes a crop for a whole picture,
 # and then whole pictures come out in the wrong colours. Small ones cost a sixteenth and teach almost as much.
 SIZES: Final[tuple[tuple[int, int, int, float], ...]] = (
-    (192, 192, 12, 0.35),
-    (256, 256, 8, 0.35),
-    (256, 160, 8, 0.1),
-    (160, 256, 8, 0.1),
-    (448, 448, 2, 0.1),
+    (192, 192, 6, 0.35),
+    (256, 256, 4, 0.35),
+    (256, 160, 4, 0.1),
+    (160, 256, 4, 0.1),
+    (448, 448, 1, 0.1),
 )
 KL_WEIGHT: Final[float] = 2e-3
 SEED: Final[int] = 1 << 40  # scenes of other seeds than the UNet's and the tests'

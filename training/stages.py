@@ -117,8 +117,8 @@ def _freeze(family: str, vae: nn.Module, folder: Path, normalise: Callable[[], N
 
 
 STAGES: Final[tuple[Stage, ...]] = (
-    Stage("sdxl-vae", "sdxl", 1, _sdxl_vae, samples=SDXL_VAE_SAMPLES),
-    Stage("sdxl-unet", "sdxl", 4, _sdxl_unet, needs="sdxl-vae"),
+    Stage("sdxl-vae", "sdxl", 8, _sdxl_vae, samples=SDXL_VAE_SAMPLES),
+    Stage("sdxl-unet", "sdxl", 8, _sdxl_unet, needs="sdxl-vae"),
     Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-vae"),
     Stage("wan-vae", "wan", 4, _wan_vae, samples=WAN_VAE_SAMPLES),
     Stage("wan-vace", "wan", 4, _wan_vace, needs="wan-vae"),

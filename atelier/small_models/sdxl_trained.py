@@ -1,9 +1,15 @@
-"""The networks of the trained small SDXL: their shapes, which training and the recipe share."""
+"""The trained small SDXL: the networks' shapes, which training shares, and the pipeline made of shipped weights."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+import torch
+from diffusers import AutoencoderKL, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from atelier.small_models import clip_vocabulary, weights
 
 LATENT_CHANNELS: Final[int] = 16
 # Two groups: as many groups as channels would be instance norm, which forgets what colour a picture has.
@@ -16,7 +22,35 @@ TEXT_WIDTHS: Final[tuple[int, int]] = (
 TEXT_LAYERS: Final[int] = 6  # a request may skip four of them
 POOLED_WIDTH: Final[int] = 64
 SIZE_EMBEDDING_WIDTH: Final[int] = 32
-MAX_TOKENS: Final[int] = 77
+
+
+def make(folder: Path) -> None:
+    """Write the whole pipeline of the shipped weights into `folder` as safetensors."""
+    clip_vocabulary.write_tokenizers(folder)
+    shipped, notes = weights.read("sdxl")
+    first, second = text_encoders(clip_vocabulary.SIZE)
+    parts = {"vae": vae(), "unet": unet(), "text_encoder": first, "text_encoder_2": second}
+    for name, module in parts.items():
+        state = shipped[name]
+        if (key := next((key for key in state if key.endswith("token_embedding.weight")), None)) is not None:
+            state[key] = every_token(state[key], notes["tokens"])
+        module.load_state_dict(state)
+    pipeline = StableDiffusionXLPipeline(
+        **parts,
+        tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        tokenizer_2=CLIPTokenizer.from_pretrained(folder / "tokenizer_2"),
+        scheduler=scheduler(),
+        add_watermarker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def every_token(trained: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Returns embeddings of CLIP's whole vocabulary: `trained` has the unknown word's first and then those of `tokens`,
+    the only ones that captions have; all others are the unknown word."""
+    every = trained[:1].repeat(clip_vocabulary.SIZE, 1)
+    every[torch.tensor(tokens)] = trained[1:]
+    return every
 
 
 def vae() -> AutoencoderKL:
@@ -73,7 +107,7 @@ def _text_config(width: int, activation: str, vocabulary: int) -> CLIPTextConfig
         projection_dim=POOLED_WIDTH,
         num_hidden_layers=TEXT_LAYERS,
         num_attention_heads=2,
-        max_position_embeddings=MAX_TOKENS,
+        max_position_embeddings=clip_vocabulary.MAX_TOKENS,
         hidden_act=activation,
         bos_token_id=vocabulary - 2,
         eos_token_id=vocabulary - 1,

@@ -1,11 +1,14 @@
-"""The networks of the trained small Wan: their shapes and tokenizer, which training and the recipe share."""
+"""The trained small Wan: the networks' shapes and tokenizer, which training shares, and the pipeline they make."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanVACETransformer3DModel
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanVACEPipeline, WanVACETransformer3DModel
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+from atelier.small_models import weights
 
 LATENT_CHANNELS: Final[int] = 16
 SPATIAL: Final[int] = 16  # and the transformer's patches make 32 of it
@@ -16,6 +19,17 @@ SPECIAL_TOKENS: Final[tuple[str, ...]] = ("<pad>", "</s>", "<unk>")
 FLOW_SHIFT: Final[float] = 5.0
 
 
+def make(folder: Path) -> None:
+    """Write the whole pipeline of the shipped weights into `folder` as safetensors."""
+    shipped, notes = weights.read("wan")
+    words = tokenizer(notes["words"])
+    parts = {"vae": vae(), "transformer": transformer(), "text_encoder": text_encoder(len(words))}
+    for name, module in parts.items():
+        module.load_state_dict(shipped[name])
+    pipeline = WanVACEPipeline(tokenizer=words, scheduler=scheduler(), **parts)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
 def vae() -> AutoencoderKLWan:
     """Wan 2.2's kind: 16x in space, of which 2x are patches of pixels, and 4x in time."""
     return AutoencoderKLWan(
@@ -23,7 +37,9 @@ def vae() -> AutoencoderKLWan:
         z_dim=LATENT_CHANNELS,
         dim_mult=[1, 1, 4, 4],
         num_res_blocks=1,
-        temperal_downsample=[False, True, True],
+        # For three levels. WanVACEPipeline takes the length of this list for the power of two of the compression in
+        # space and forgets the patches; the encoder reads it from the front and the decoder from the back.
+        temperal_downsample=[False, True, True, False],
         # Training brings every channel to mean 0 and deviation 1 by itself.
         latents_mean=[0.0] * LATENT_CHANNELS,
         latents_std=[1.0] * LATENT_CHANNELS,

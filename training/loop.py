@@ -21,6 +21,7 @@ from training.task import Batch, Device, Task, trainable
 SECONDS_BETWEEN_CHECKPOINTS: Final[float] = 180.0
 SECONDS_BETWEEN_GRIDS: Final[float] = 300.0
 WARMUP_STEPS: Final[int] = 200
+STEADY_STEPS: Final[int] = 2000
 MAX_GRADIENT: Final[float] = 1.0
 MUON_RATE: Final[float] = 2.5  # times the task's learning rate, which is AdamW's
 
@@ -50,6 +51,11 @@ class Stop:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
+
+
+def _pace(step: int) -> float:
+    """The learning rate's factor: up, then steady, then with the inverse square root of the step, which knows no end."""
+    return min(1.0, (step + 1) / WARMUP_STEPS, (STEADY_STEPS / (step + 1)) ** 0.5)
 
 
 def _optimizers(parameters: Mapping[str, nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:
@@ -141,7 +147,7 @@ class Training:
         for optimizer in self._optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = optimizer.defaults["lr"] * min(1.0, (self.step + 1) / WARMUP_STEPS)
+                group["lr"] = optimizer.defaults["lr"] * _pace(self.step)
         loss = self._task.loss(batch, self.step)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._parameters.values(), MAX_GRADIENT)

@@ -34,7 +34,7 @@ class SdxlDecoder:
     """Trains `decoder` and `post_quant_conv` of a VAE whose latents are normalised."""
 
     name = "sdxl-decoder"
-    learning_rate = 6e-4
+    learning_rate = 4e-4
 
     def __init__(self, sprites: Sprites, device: Device, vae: AutoencoderKL) -> None:
         self._sprites, self._device = sprites, device

@@ -35,7 +35,7 @@ class SdxlVae:
     """Encoder and decoder together."""
 
     name = "sdxl-vae"
-    learning_rate = 1e-3
+    learning_rate = 5e-4
 
     def __init__(self, sprites: Sprites, device: Device, vae: AutoencoderKL) -> None:
         self._sprites, self._device, self.vae = sprites, device, vae

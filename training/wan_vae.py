@@ -37,7 +37,7 @@ class WanVae:
     def __init__(self, sprites: Sprites, device: Device, vae: AutoencoderKLWan, decoder_only: bool) -> None:
         self._sprites, self._device, self.vae, self._decoder_only = sprites, device, vae, decoder_only
         self.name = "wan-decoder" if decoder_only else "wan-vae"
-        self.learning_rate = 6e-4 if decoder_only else 1e-3
+        self.learning_rate = 4e-4 if decoder_only else 5e-4
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(not decoder_only)
 

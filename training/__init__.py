@@ -1,0 +1,1 @@
+"""Trains the small models on made scenes: `python -m training --help`. Not installed with the package."""

@@ -1,0 +1,126 @@
+"""What is trained, in what order, and how the time is shared among what can be trained at the moment."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderKLWan
+from torch import nn
+
+from atelier.small_models import sdxl_trained, wan_trained, weights
+from training import checkpoints, sdxl_decoder, wan_vae
+from training.sdxl_decoder import SdxlDecoder
+from training.sdxl_unet import SdxlUnet
+from training.sdxl_vae import SdxlVae
+from training.sprites import Sprites
+from training.task import Device, Task
+from training.wan_vace import WanVace
+from training.wan_vae import WanVae
+
+# How many pictures encoder and decoder learn from together, before latents get their meaning for good.
+SDXL_VAE_SAMPLES: Final[int] = 12_000
+WAN_VAE_SAMPLES: Final[int] = 12_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One task in the order of things. `share` is its part of the time among those that can run."""
+
+    name: str
+    family: str
+    share: float
+    build: Callable[[Sprites, Device, Path], Task]
+    needs: str | None = None  # the stage that must be done before
+    samples: int | None = None  # done after so many; None goes on for ever
+
+    def done(self, folder: Path) -> bool:
+        """Whether nothing is left to do; what shipped weights already hold is done."""
+        if self.samples is None:
+            return False
+        found = checkpoints.progress(self._file(folder))["samples"]
+        return found >= self.samples or (not found and weights.shipped(self.family).exists())
+
+    def seconds(self, folder: Path) -> float:
+        """How long it has been trained on this machine."""
+        return checkpoints.progress(self._file(folder))["seconds"]
+
+    def _file(self, folder: Path) -> Path:
+        return folder / f"{self.name}.pt"
+
+
+def next_stage(families: tuple[str, ...], folder: Path) -> Stage:
+    """Returns the stage that got least of its share so far."""
+    done = {stage.name for stage in STAGES if stage.done(folder)}
+    ready = [
+        stage
+        for stage in STAGES
+        if stage.family in families and stage.name not in done and (stage.needs is None or stage.needs in done)
+    ]
+    return min(ready, key=lambda stage: stage.seconds(folder) / stage.share)
+
+
+def _sdxl_vae(sprites: Sprites, device: Device, folder: Path) -> Task:
+    torch.manual_seed(0)
+    return SdxlVae(sprites, device, sdxl_trained.vae())
+
+
+def _sdxl_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return SdxlDecoder(sprites, device, frozen_sdxl_vae(sprites, device, folder))
+
+
+def _sdxl_unet(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return SdxlUnet(sprites, device, frozen_sdxl_vae(sprites, device, folder), folder)
+
+
+def _wan_vae(sprites: Sprites, device: Device, folder: Path) -> Task:
+    torch.manual_seed(0)
+    return WanVae(sprites, device, wan_trained.vae(), decoder_only=False)
+
+
+def _wan_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return WanVae(sprites, device, frozen_wan_vae(sprites, device, folder), decoder_only=True)
+
+
+def _wan_vace(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return WanVace(sprites, device, frozen_wan_vae(sprites, device, folder), folder)
+
+
+def frozen_sdxl_vae(sprites: Sprites, device: Device, folder: Path) -> AutoencoderKL:
+    """SDXL's VAE with its encoder as it will stay, and the best decoder so far."""
+    vae = sdxl_trained.vae().to(device.torch)
+    _freeze("sdxl", vae, folder, lambda: sdxl_decoder.normalise(vae, sprites, device))
+    return vae
+
+
+def frozen_wan_vae(sprites: Sprites, device: Device, folder: Path) -> AutoencoderKLWan:
+    """Wan's VAE with its encoder as it will stay, and the best decoder so far."""
+    vae = wan_trained.vae().to(device.torch)
+    _freeze("wan", vae, folder, lambda: wan_vae.normalise(vae, sprites, device))
+    return vae
+
+
+def _freeze(family: str, vae: nn.Module, folder: Path, normalise: Callable[[], None]) -> None:
+    """Load the encoder from where it was frozen: here, in the package, or now, at the end of the VAE's own training."""
+    kept = folder / f"{family}-vae-frozen.pt"
+    shipped, _ = weights.read(family)
+    if "vae" in shipped and not kept.exists():
+        checkpoints.save(kept, {"vae": shipped["vae"]})
+    if (frozen := checkpoints.load(kept)) is None:
+        checkpoints.load_averaged(folder / f"{family}-vae.pt", {"vae": vae})
+        normalise()
+        checkpoints.save(kept, {"vae": vae.state_dict()})
+    else:
+        vae.load_state_dict(frozen["vae"])
+    checkpoints.load_averaged(folder / f"{family}-decoder.pt", {"vae": vae})
+
+
+STAGES: Final[tuple[Stage, ...]] = (
+    Stage("sdxl-vae", "sdxl", 8, _sdxl_vae, samples=SDXL_VAE_SAMPLES),
+    Stage("sdxl-unet", "sdxl", 8, _sdxl_unet, needs="sdxl-vae"),
+    Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-vae"),
+    Stage("wan-vae", "wan", 4, _wan_vae, samples=WAN_VAE_SAMPLES),
+    Stage("wan-vace", "wan", 4, _wan_vace, needs="wan-vae"),
+    Stage("wan-decoder", "wan", 1, _wan_decoder, needs="wan-vae"),
+)

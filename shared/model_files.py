@@ -8,7 +8,7 @@ from shared.errors import ModelUnusable
 
 INDEX = "model_index.json"
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}
-MAX_REASON = 300  # characters; some libraries put a whole manual into one line
+MAX_REASON = 400  # characters, of which paths take many; some libraries put a whole manual into one line
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 

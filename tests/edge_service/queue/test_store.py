@@ -1,6 +1,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC
+from typing import Any
 
 import psycopg
 import pytest
@@ -151,14 +152,15 @@ async def test_a_job_tells_which_worker_each_attempt_went_to_and_why(jobs: Jobs)
 
 
 @pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """All that is executed from now on."""
+def statements(monkeypatch: pytest.MonkeyPatch, database_url: str) -> list[object]:
+    """All that is executed in the test's own database from now on: edges of other tests may run beside it."""
     executed: list[object] = []
     execute = psycopg.AsyncConnection.execute
 
-    async def counted(self: object, query: object, *values: object, **options: object) -> object:
-        executed.append(query)
-        return await execute(self, query, *values, **options)  # type: ignore[arg-type]
+    async def counted(self: psycopg.AsyncConnection[Any], query: Any, *values: Any, **options: Any) -> object:
+        if f"/{self.info.dbname}?" in database_url:
+            executed.append(query)
+        return await execute(self, query, *values, **options)
 
     monkeypatch.setattr(psycopg.AsyncConnection, "execute", counted)
     return executed

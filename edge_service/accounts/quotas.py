@@ -1,5 +1,5 @@
-"""What accounts have used of their quotas. What counts, and how exactly, is said by the functions
-of the database, queue/schema/functions: check_quotas, count_use and used_by."""
+"""What accounts have used of their quotas, and of their rate limit of requests. What counts, and how exactly, is said
+by the functions of the database, queue/schema/functions: check_quotas, count_use and used_by."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""Which addresses the edge may connect to on a user's behalf.
+"""Protection against SSRF: which addresses the edge may connect to on a user's behalf.
 
 A URL is judged twice: its text when it is submitted, which tells the user early, and each address that its name stands
-for when it is connected to (`outgoing.py`), which is what protects: what a name stands for may change in between.
+for when it is connected to (`http_client.py`), which is what protects: what a name stands for may change in between.
 """
 
 import re

@@ -1,7 +1,7 @@
 """What owners do with their jobs and assets. SQL lives in the files of this folder and in schema/ alone.
 
-A job goes queued -> leased -> processing -> completed | failed | cancelled | expired. The database refuses every other
-move; the rules are functions, one a file, in schema/functions.
+The state machine of a job: queued -> leased -> processing -> completed | failed | cancelled | expired. The database
+refuses every other move; the rules are functions, one a file, in schema/functions.
 """
 
 import time

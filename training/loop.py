@@ -54,7 +54,7 @@ class Stop:
 
 
 def _pace(step: int) -> float:
-    """The learning rate's factor: up, then steady, then with the inverse square root of the step, which knows no end."""
+    """The learning rate's factor: up, then steady, then down with the step's inverse square root."""
     return min(1.0, (step + 1) / WARMUP_STEPS, (STEADY_STEPS / (step + 1)) ** 0.5)
 
 

@@ -1,5 +1,6 @@
 """The training loop: steps of one task for some time, with checkpoints and grids along the way."""
 
+import math
 import signal
 import time
 from collections.abc import Mapping
@@ -54,8 +55,8 @@ class Stop:
 
 
 def _pace(step: int) -> float:
-    """The learning rate's factor: up, then steady, then falling with the inverse square root of the step."""
-    return min(1.0, (step + 1) / WARMUP_STEPS, float((STEADY_STEPS / (step + 1)) ** 0.5))
+    """The learning rate's factor: up, then steady, then down with the step's inverse square root."""
+    return min(1.0, (step + 1) / WARMUP_STEPS, math.sqrt(STEADY_STEPS / (step + 1)))
 
 
 def _optimizers(parameters: Mapping[str, nn.Parameter], rate: float) -> list[torch.optim.Optimizer]:

@@ -55,6 +55,17 @@ def scene(seed: int) -> Scene:
     )
 
 
+def crowd(seed: int) -> Scene:
+    """Returns a scene full of objects in every colour: a VAE sees so few of them in ordinary scenes that its latents
+    keep no hue of theirs."""
+    rng = np.random.default_rng((seed, 6))
+    things = [
+        _thing(rng, _pick(rng, OBJECTS), _pick(rng, POSITIONS), _pick(rng, SIZES)) for _ in range(rng.integers(3, 8))
+    ]
+    strewn = [replace(thing, x=float(rng.random()), foot=float(rng.uniform(0.3, 1.0))) for thing in things]
+    return replace(scene(seed), things=tuple(strewn))
+
+
 def _things(rng: np.random.Generator) -> tuple[Thing, ...]:
     """One object anywhere, or two of different kinds left and right, the first on the left."""
     if rng.random() >= P_TWO:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from training.latent_scale import fold
 from training.painting import Painter
-from training.scenes import scene
+from training.scenes import crowd, scene
 from training.sdxl_vae import SdxlVae, picture_loss, to_pixels
 from training.sprites import Sprites
 from training.task import Device, generator
@@ -50,7 +50,7 @@ class SdxlDecoder:
         width, height, count, _ = SIZES[int(rng.choice(len(SIZES), p=[size[3] for size in SIZES]))]
         painter = Painter(self._sprites, width, height, smooth=2 if max(width, height) <= 512 else 1)
         seeds = SEED + step * 1024 + np.arange(count * self._device.scale)
-        return np.stack([np.asarray(painter.paint(scene(int(seed)))) for seed in seeds])
+        return np.stack([np.asarray(painter.paint((crowd if seed % 2 else scene)(int(seed)))) for seed in seeds])
 
     def samples(self, batch: np.ndarray) -> int:
         return len(batch)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.painting import Painter
-from training.scenes import scene
+from training.scenes import crowd, scene
 from training.sprites import Sprites
 from training.task import Device, generator
 
@@ -48,7 +48,7 @@ class SdxlVae:
         width, height, count, _ = SIZES[int(rng.choice(len(SIZES), p=[size[3] for size in SIZES]))]
         painter = Painter(self._sprites, width, height, smooth=2)
         seeds = SEED + step * 1024 + np.arange(count * self._device.scale)
-        return np.stack([np.asarray(painter.paint(scene(int(seed)))) for seed in seeds])
+        return np.stack([np.asarray(painter.paint((crowd if seed % 2 else scene)(int(seed)))) for seed in seeds])
 
     def samples(self, batch: np.ndarray) -> int:
         return len(batch)

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from training.captions import caption, clip_caption, prompt
 from training.painting import Painter
-from training.scenes import Clip, Scene, clip, scene
+from training.scenes import Clip, Scene, clip, crowd, scene
 from training.words import COLOURS, FLAWS, MOTIONS, OBJECTS, PLACES, POSITIONS, SIZES, TIMES
 
 SEEDS = range(300)
@@ -44,6 +44,11 @@ def test_the_same_seed_gives_the_same_scene_picture_and_caption() -> None:
         assert clip(seed) == clip(seed)
         assert (painted(scene(seed)) == painted(scene(seed))).all()
         assert wording(scene(seed), 3) == wording(scene(seed), 3)
+
+
+def test_a_crowd_has_many_objects_and_can_be_painted() -> None:
+    assert all(len(crowd(seed).things) >= 3 for seed in SEEDS)
+    assert painted(crowd(1)).shape == (64, 64, 3)
 
 
 def test_other_seeds_give_other_scenes() -> None:

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 class PerOwnerLimiter:
     """At most `max_concurrent` slots in all, `max_per_owner` of one owner; tasks of an owner wait first in, first out.
 
-    An owner who asks for many slots delays nobody else: its own limit is waited for before the common one is.
+    An owner who asks for many slots delays no other: its own limit is waited for before the common one is.
     """
 
     def __init__(self, max_concurrent: int, max_per_owner: int) -> None:

@@ -22,7 +22,7 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.validation_schemas import check, enum_word
 
 REQUEST = "request"
-# What a job is about and whose it is: no parameters, so nobody asks where they came from.
+# What a job is about and whose it is: no parameters, so there is no decision about them.
 NO_PARAMETERS = {"id", "type", "prompt", "user_id", "messages"}
 # Reference images have decisions of their own (references/resolve.py), without what may be a secret in an address.
 REFERENCES = {path for kind in KINDS.values() for path in kind.reference_addresses}

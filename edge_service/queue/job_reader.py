@@ -5,7 +5,7 @@ import asyncio
 from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.queue.job_query import JOBS
 
-# Owner and id: somebody else's job is not found.
+# Owner and id: another owner's job is not found.
 Key = tuple[str, str]
 
 

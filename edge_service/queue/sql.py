@@ -9,5 +9,5 @@ STARTED = edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_PROCESSING).SerializeToStr
 
 
 def ended(word: str) -> bytes:
-    """The last event of a job. Whoever reads it gets the whole job as it then stands."""
+    """The last event of a job. A watcher gets the whole job with it, as it then stands."""
     return edge_pb2.JobEvent(ended=edge_pb2.Job(status=status_value(word))).SerializeToString()

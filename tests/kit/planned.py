@@ -35,7 +35,7 @@ def _http_client() -> GuardedHttpClient:
 
 
 def planned(request: edge_pb2.SubmitJobRequest, tier: str = "admin", url_guard: UrlGuard = INTERNET) -> Plan:
-    """The plan of a submitted job of somebody of this tier."""
+    """The plan of a job that a caller of this tier submits."""
     planning = planner(url_guard).job(request, Principal("ann", tier))
     try:
         planning.send(None)

@@ -1,7 +1,7 @@
 """What an API key looks like: `atl_<id>_<random>`.
 
-Half of the id is a MAC under a secret of the master. Whoever guesses keys fails here, before the database or the memory
-of this process has anything to do.
+Half of the id is a MAC under the master secret, which all replicas share. Guessed keys are refused by it, before the
+database or a cache is asked.
 """
 
 import base64
@@ -39,7 +39,7 @@ def id_of(secret: str) -> str | None:
 
 
 def is_of(master: bytes, key_id: str) -> bool:
-    """Whether this master made a key of this id, whatever became of it."""
+    """Whether a key of this id was made under this master secret, also if it has ended since."""
     half, mac = key_id[len(PREFIX) :][:_HALF], key_id[-_HALF:]
     return hmac.compare_digest(mac, _mac(master, half))
 

@@ -47,7 +47,7 @@ def headers(row: Row, content: bytes, secret: str, now: int) -> dict[str, str]:
 
 
 def secret_of(master: bytes, owner: str) -> str:
-    """The secret that signs the callbacks of one owner's jobs, derived from that of the master."""
+    """The secret that signs the callbacks of one owner's jobs, derived from the master secret."""
     return _hmac(master, f"webhook:{owner}".encode())
 
 

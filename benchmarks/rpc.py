@@ -19,7 +19,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,12 @@ from shared.config import ServiceConfig
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import OPTIONS, Server
-from shared.slots import Slots
-from shared.tokens import Counter
-from shared.worker_configs import Model, WorkerConfig
-from shared.worker_service import WorkerServicer
+from shared.worker.description import WorkerConfig
+from shared.worker.engine import Model
+from shared.worker.models import Models
+from shared.worker.service import WorkerServicer
+from shared.worker.slots import Slots
+from shared.worker.tokens import Counter, TokenCount
 
 IN_FLIGHT = 32
 # Calls whose latency is measured, and those before them that are not.
@@ -61,6 +63,17 @@ class BareWorker(worker_pb2_grpc.WorkerServiceServicer):
         return worker_pb2.DescribeResponse(worker=worker_pb2.WorkerDescription(worker_id="bench"))
 
 
+class Tokenizers(Models[Any]):
+    """Models that only count tokens."""
+
+    def __init__(self, counters: Sequence[Counter]) -> None:
+        super().__init__((), lambda on_change: None)
+        self._counters = counters
+
+    def count_tokens(self, name: str, texts: Sequence[str]) -> list[TokenCount]:
+        return [counter.count(texts) for counter in self._counters]
+
+
 class Worker:
     """A worker without an engine, which takes no jobs: everything around the call is real, and it counts tokens."""
 
@@ -72,10 +85,7 @@ class Worker:
         tokenizers = {"clip_l": folder / "tokenizer", "clip_g": folder / "tokenizer_2"}
         files = {name: str(at / "tokenizer.json") for name, at in tokenizers.items()}
         counters = [Counter(name, Tokenizer.from_file(file), 77) for name, file in files.items()]
-        servicer = WorkerServicer(
-            Slots(1, 1), lambda: (0, 0), lambda model, texts: [counter.count(texts) for counter in counters]
-        )
-        servicer.config = CONFIG
+        servicer = WorkerServicer(Slots(1, 1), Tokenizers(counters), lambda: CONFIG)
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(servicer, server)
 
     async def load(self) -> None: ...

@@ -2,33 +2,26 @@
 
 import os
 import signal
-from collections.abc import Callable
 
 from chat_service.config import ChatConfig
-from chat_service.seam import Engine
-from chat_service.servicer import ChatWorker
+from chat_service.servicer import ChatEngine, chat_worker
 from shared.config import load
 from shared.server import run
+from shared.worker.engine import OnChange
 
 
 def main() -> None:
     config = load(ChatConfig, "chat_service")
 
-    def load_engine(on_change: Callable[[bool], None]) -> Engine:
+    def make_engine(on_change: OnChange) -> ChatEngine:
         # Only here, so that --help and a wrong variable do not wait for torch.
-        from chat_service.engine import TransformersEngine
+        from chat_service.engine.engine import TransformersEngine
 
         return TransformersEngine(
-            config.sources,
-            device=config.device,
-            dtype=config.dtype,
-            slots=config.slots,
-            context_tokens=config.context_tokens,
-            on_change=on_change,
-            on_death=_end,
+            slots=config.slots, context_tokens=config.context_tokens, on_change=on_change, on_death=_end
         )
 
-    run(ChatWorker(config, load_engine), config)
+    run(chat_worker(config, make_engine), config)
 
 
 def _end() -> None:

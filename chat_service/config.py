@@ -4,8 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from chat_service.seam import ModelName
-from shared.config import WorkerServiceConfig
+from shared.config import ModelConfig, WorkerServiceConfig
 
 
 class ChatConfig(WorkerServiceConfig):
@@ -32,7 +31,10 @@ class ChatConfig(WorkerServiceConfig):
     waiting: int = Field(16, ge=0, le=1000, description="Requests that may wait for a slot inside the worker.")
 
     @property
-    def sources(self) -> dict[ModelName, str]:
-        """Where each logical model is loaded from."""
-        model, base_model = (str(Path(source).expanduser()) for source in (self.model, self.base_model or self.model))
-        return {"qwen_instruct": model, "qwen_base": base_model}
+    def models(self) -> tuple[ModelConfig, ...]:
+        """The models to load, by the logical names of the contract."""
+        sources = {"qwen_instruct": self.model, "qwen_base": self.base_model or self.model}
+        return tuple(
+            ModelConfig(name, str(Path(source).expanduser()), self.device, self.dtype)
+            for name, source in sources.items()
+        )

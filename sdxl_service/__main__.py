@@ -1,21 +1,20 @@
 """`python -m sdxl_service`: the image worker as a process."""
 
 from sdxl_service.config import SdxlConfig
-from sdxl_service.seam import Engine
-from sdxl_service.servicer import sdxl_worker
+from sdxl_service.servicer import ImageEngine, sdxl_worker
 from shared.config import load
 from shared.server import run
-from shared.worker_configs import model_config
+from shared.worker.engine import OnChange
 
 
 def main() -> None:
     config = load(SdxlConfig, "sdxl_service")
 
-    def make_engine() -> Engine:
+    def make_engine(on_change: OnChange) -> ImageEngine:
         # Only here, so that --help and a wrong variable do not wait for torch.
-        from sdxl_service.engine import DiffusersEngine
+        from sdxl_service.engine.engine import SdxlEngine
 
-        return DiffusersEngine(model_config(config))
+        return SdxlEngine()
 
     run(sdxl_worker(config, make_engine), config)
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from shared.config import DiffusionWorkerConfig
+from shared.config import DiffusionWorkerConfig, ModelConfig
 
 
 class SdxlConfig(DiffusionWorkerConfig):
@@ -17,4 +17,11 @@ class SdxlConfig(DiffusionWorkerConfig):
         description="What to load: a folder that diffusers saved, a hub id, or one .safetensors file. A folder of the"
         " file's name beside it tells how the file is built; without it that is asked of the hub. Never pickle.",
     )
-    slots: int = Field(1, ge=1, le=1, description="Jobs executed at once: 1, for one image job fills a device.")
+    slots: int = Field(
+        1, ge=1, le=16, description="Jobs executed at once, their steps in turn; one image job fills most devices."
+    )
+
+    @property
+    def models(self) -> tuple[ModelConfig, ...]:
+        """The models to load, by the logical names of the contract."""
+        return (self.named("lustify_sdxl"),)

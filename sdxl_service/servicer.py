@@ -2,30 +2,33 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
 import grpc
 
 from sdxl_service.config import SdxlConfig
-from sdxl_service.seam import Engine, ImageRequest, LoadedModel, Pictures, Reference, Step
+from sdxl_service.engine.interface import ImageRequest, Pictures, Reference
 from shared.assets import AssetStore, Stored
-from shared.blocking_worker import BlockingWorker, Jobs, Kind
 from shared.errors import AssetNotFound, CapabilityMissing, InvalidRequest, ReferenceUnusable, Violation
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
-from shared.progress import Meter
-from shared.slots import Slots
+from shared.sizes import size_problem
 from shared.validation_schemas import enum_word, enum_words
-from shared.worker_configs import size_problem
+from shared.worker.app import Kind, Worker
+from shared.worker.engine import Engine, Model
+from shared.worker.jobs import Jobs
+from shared.worker.models import MakeEngine
+from shared.worker.progress import Meter
 
 log = logging.getLogger(__name__)
+
+ImageEngine = Engine[ImageRequest, Pictures]
 
 KIND = Kind(
     worker_type="sdxl",
     service="atelier.sdxl.v1.SdxlService",
-    model_name="lustify_sdxl",
     job_types=enum_words(sdxl_pb2.SdxlJobType.DESCRIPTOR),
 )
 # The fields of the request behind those of ImageRequest.
@@ -43,29 +46,26 @@ FIELDS = {
 class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
     """Executes image jobs exactly as they are given."""
 
-    def __init__(self, worker_id: str, jobs: Jobs[Engine], assets: AssetStore) -> None:
+    def __init__(self, worker_id: str, jobs: Jobs[ImageRequest, Pictures], assets: AssetStore) -> None:
         self._worker_id, self._jobs, self._assets = worker_id, jobs, assets
 
     async def Generate(
         self, request: sdxl_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[sdxl_pb2.GenerateResponse]:
-        job, meter = request.job, Meter()
-        refuse_impossible(job, self._jobs.engine.model)
+        job, meter, model = request.job, Meter(), self._jobs.model
+        refuse_impossible(job, model)
         self._jobs.slots.check()  # before a whole picture is loaded for a job that has no place
-        wanted = image_request(job, await self._reference(job))
-
-        async def store(drawn: Pictures) -> sdxl_pb2.SdxlCallback:
-            files = [picture.png for picture in drawn.pictures]
-            stored = await self._assets.put_all(job.user_id, job.id, request.attempt, files)
-            return self._callback(job, drawn, stored, meter)
-
-        drawing = self._jobs.execute(lambda engine, report: engine.generate(wanted, report), store, meter, FIELDS)
-        async with aclosing(drawing) as events:
+        wanted = image_request(job, model.name, await self._reference(job))
+        async with aclosing(self._jobs.execute(wanted, model.name, meter, FIELDS)) as events:
             async for event in events:
-                if isinstance(event, job_pb2.Progress):
-                    yield sdxl_pb2.GenerateResponse(progress=event)
+                if isinstance(event, Pictures):
+                    drawn = event
                 else:
-                    yield sdxl_pb2.GenerateResponse(callback=event)
+                    yield sdxl_pb2.GenerateResponse(progress=event)
+        yield sdxl_pb2.GenerateResponse(progress=meter.progress(job_pb2.PHASE_STORING))
+        files = [picture.png for picture in drawn.pictures]
+        stored = await self._assets.put_all(job.user_id, job.id, request.attempt, files)
+        yield sdxl_pb2.GenerateResponse(callback=self._callback(job, drawn, stored, model, meter))
 
     async def _reference(self, job: sdxl_pb2.SdxlJob) -> Reference | None:
         """The picture that a job starts from, the very one that the edge has checked. Raises ReferenceUnusable."""
@@ -81,7 +81,7 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
         return Reference(content, job.references.denoise, _kept(job))
 
     def _callback(
-        self, job: sdxl_pb2.SdxlJob, drawn: Pictures, stored: Sequence[Stored], meter: Meter
+        self, job: sdxl_pb2.SdxlJob, drawn: Pictures, stored: Sequence[Stored], model: Model, meter: Meter
     ) -> sdxl_pb2.SdxlCallback:
         log.info("job completed", extra={"job_id": job.id, "seconds": round(meter.elapsed, 3)})
         return sdxl_pb2.SdxlCallback(
@@ -94,7 +94,7 @@ class SdxlServicer(sdxl_pb2_grpc.SdxlServiceServicer):
                 reference_mode=_reference_mode(drawn),
                 processing_time=meter.elapsed,
                 vram_used=drawn.vram_used,
-                model_used=self._jobs.engine.model.real_name,
+                model_used=model.real_name,
             ),
         )
 
@@ -126,7 +126,7 @@ def _asset(drawn: Pictures, index: int, stored: Stored) -> sdxl_pb2.SdxlAsset:
     return sdxl_pb2.SdxlAsset(type=job_pb2.ASSET_TYPE_IMAGE, key=stored.key, metadata=metadata)
 
 
-def refuse_impossible(job: sdxl_pb2.SdxlJob, model: LoadedModel) -> None:
+def refuse_impossible(job: sdxl_pb2.SdxlJob, model: Model) -> None:
     """Raises CapabilityMissing or InvalidRequest for what the loaded model cannot do."""
     for ability, field in _abilities(job):
         if ability not in model.capabilities:
@@ -148,7 +148,7 @@ def _abilities(job: sdxl_pb2.SdxlJob) -> Iterator[tuple[str, str]]:
         )
 
 
-def image_request(job: sdxl_pb2.SdxlJob, reference: Reference | None) -> ImageRequest:
+def image_request(job: sdxl_pb2.SdxlJob, model: str, reference: Reference | None) -> ImageRequest:
     """What the engine is asked: what the job says, field by field, and the picture it starts from."""
     width, height = size(job)
     return ImageRequest(
@@ -159,6 +159,7 @@ def image_request(job: sdxl_pb2.SdxlJob, reference: Reference | None) -> ImageRe
         steps=job.config.steps,
         guidance_scale=job.config.guidance_scale,
         seeds=tuple(job.sampling.seeds),
+        model=model,
         scheduler=enum_word("SdxlScheduler", sdxl_pb2.SdxlScheduler.Name(job.sampling.scheduler)),
         clip_skip=job.sampling.clip_skip,
         weighted=job.compel_enabled,
@@ -173,10 +174,11 @@ def size(job: sdxl_pb2.SdxlJob) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def sdxl_worker(config: SdxlConfig, make_engine: Callable[[], Engine]) -> BlockingWorker[Engine]:
-    """The image worker, put together. `make_engine` is called when it is time to load."""
-    jobs = Jobs(Slots(config.slots, config.waiting), make_engine, Step)
-    servicer = SdxlServicer(config.worker_id, jobs, AssetStore(config.assets))
-    return BlockingWorker(
-        config, KIND, jobs, lambda server: sdxl_pb2_grpc.add_SdxlServiceServicer_to_server(servicer, server)
-    )
+def sdxl_worker(config: SdxlConfig, make_engine: MakeEngine[ImageEngine]) -> Worker[ImageRequest, Pictures]:
+    """The image worker, put together. For `make_engine` see Models."""
+    assets = AssetStore(config.assets)
+
+    def add_servicer(jobs: Jobs[ImageRequest, Pictures], server: grpc.aio.Server) -> None:
+        sdxl_pb2_grpc.add_SdxlServiceServicer_to_server(SdxlServicer(config.worker_id, jobs, assets), server)
+
+    return Worker(config, KIND, config.models, make_engine, add_servicer)

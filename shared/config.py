@@ -6,6 +6,7 @@ description is what `--help` prints.
 
 import inspect
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Self, TypeVar
 
@@ -142,12 +143,33 @@ class WorkerServiceConfig(ServiceConfig):
         return self
 
 
+@dataclass(frozen=True)
+class ModelConfig:
+    """How one model is run: the logical name requests use, where its weights are, and what memory it may cost.
+
+    `source` is a local folder, a hub id or (SDXL) one safetensors file. `device` and `dtype` may be "auto".
+    """
+
+    name: str
+    source: str
+    device: str = "auto"
+    dtype: str = "auto"
+    compile: bool = False
+    attention_slicing: bool = False
+    cpu_offload: bool = False
+
+
 class DiffusionWorkerConfig(WorkerServiceConfig):
     """What the workers are told besides whose models denoise."""
 
     compile: bool = Field(False, description="Compile the model: slower to start, faster to run.")
     cpu_offload: bool = Field(False, description="Keep parts of the model in main memory until they are needed.")
     attention_slicing: bool = Field(False, description="Less memory for attention, slower.")
+
+    def named(self, name: str) -> ModelConfig:
+        """The configured model under a logical name."""
+        options = self.compile, self.attention_slicing, self.cpu_offload
+        return ModelConfig(name, self.model, self.device, self.dtype, *options)
 
 
 C = TypeVar("C", bound=ServiceConfig)

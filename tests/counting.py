@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from shared.tokens import TokenCount
+from shared.worker.tokens import TokenCount
 
 
 def count_words(

@@ -13,7 +13,14 @@ OURS = ("edge_service", "sdxl_service", "wan_service", "chat_service", "shared",
 # What each package may import of ours besides itself.
 DOORS = {package: set() if package == "shared" else {"shared"} for package in OURS}
 FRAMEWORKS = {"torch", "diffusers", "transformers", "accelerate", "compel"}
-STUB_ROOMS = {"servicer.py", "worker.py", "dispatcher.py", "worker_service.py"}
+FRAMEWORK_ROOMS = {
+    ("sdxl_service", "engine"),
+    ("wan_service", "engine"),
+    ("chat_service", "engine"),
+    ("shared", "torch"),
+    ("atelier", "small_models"),
+}
+STUB_ROOMS = {"servicer.py", "worker.py", "dispatcher.py", "service.py"}
 
 # The rooms of the edge, from the ground up. A room imports rooms of the rows above it here, and itself; nothing else.
 EDGE_LAYERS = (
@@ -51,7 +58,7 @@ def is_stub(path: Path) -> bool:
 
 
 def may_import_frameworks(path: Path) -> bool:
-    return path.name == "engine.py" or path.parts[:2] in (("atelier", "small_models"), ("sdxl_service", "engine"))
+    return path.parts[:2] in FRAMEWORK_ROOMS
 
 
 def may_touch_stubs(path: Path) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.message import Message
 
 from chat_service.config import ChatConfig
-from chat_service.servicer import ChatWorker
+from chat_service.servicer import chat_worker
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import sdxl_worker
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -69,7 +69,7 @@ def services(folder: Path) -> dict[str, Callable[[], tuple[object, object]]]:
     return {
         "sdxl": lambda: (sdxl_worker(sdxl, FakeSdxlEngine), sdxl),
         "wan": lambda: (wan_worker(wan, FakeWanEngine), wan),
-        "chat": lambda: (ChatWorker(chat, lambda _: FakeChatEngine()), chat),
+        "chat": lambda: (chat_worker(chat, FakeChatEngine), chat),
     }
 
 

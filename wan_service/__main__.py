@@ -2,20 +2,19 @@
 
 from shared.config import load
 from shared.server import run
-from shared.worker_configs import model_config
+from shared.worker.engine import OnChange
 from wan_service.config import WanConfig
-from wan_service.seam import Engine
-from wan_service.servicer import wan_worker
+from wan_service.servicer import VideoEngine, wan_worker
 
 
 def main() -> None:
     config = load(WanConfig, "wan_service")
 
-    def make_engine() -> Engine:
+    def make_engine(on_change: OnChange) -> VideoEngine:
         # Only here, so that --help and a wrong variable do not wait for torch.
-        from wan_service.engine import DiffusersEngine
+        from wan_service.engine.engine import WanEngine
 
-        return DiffusersEngine(model_config(config))
+        return WanEngine()
 
     run(wan_worker(config, make_engine), config)
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from shared.config import DiffusionWorkerConfig
+from shared.config import DiffusionWorkerConfig, ModelConfig
 
 
 class WanConfig(DiffusionWorkerConfig):
@@ -15,4 +15,11 @@ class WanConfig(DiffusionWorkerConfig):
     model: str = Field(
         min_length=1, description="What to load: a folder that diffusers saved, or a hub id. Never pickle."
     )
-    slots: int = Field(1, ge=1, le=1, description="Jobs executed at once: 1, for one video fills a device.")
+    slots: int = Field(
+        1, ge=1, le=16, description="Jobs executed at once, their steps in turn; one video fills most devices."
+    )
+
+    @property
+    def models(self) -> tuple[ModelConfig, ...]:
+        """The models to load, by the logical names of the contract."""
+        return (self.named("wan_2.1"),)

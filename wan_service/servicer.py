@@ -1,30 +1,33 @@
 """The video worker's handler: message -> engine call -> events."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 
 from shared.assets import AssetStore, Stored
-from shared.blocking_worker import BlockingWorker, Jobs, Kind
 from shared.errors import CapabilityMissing, InvalidRequest, Violation
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2, wan_pb2_grpc
-from shared.progress import Meter
-from shared.slots import Slots
+from shared.sizes import size_problem
 from shared.validation_schemas import enum_word, enum_words
-from shared.worker_configs import size_problem
+from shared.worker.app import Kind, Worker
+from shared.worker.engine import Engine, Model
+from shared.worker.jobs import Jobs
+from shared.worker.models import MakeEngine
+from shared.worker.progress import Meter
 from wan_service.config import WanConfig
-from wan_service.seam import Engine, LoadedModel, Step, VideoRequest, VideoResult
+from wan_service.engine.interface import VideoRequest, VideoResult
 
 log = logging.getLogger(__name__)
+
+VideoEngine = Engine[VideoRequest, VideoResult]
 
 KIND = Kind(
     worker_type="wan",
     service="atelier.wan.v1.WanService",
-    model_name="wan_2.1",
     job_types=enum_words(wan_pb2.WanJobType.DESCRIPTOR),
 )
 # The fields of the request behind those of VideoRequest.
@@ -41,29 +44,28 @@ ASSET_TYPES = {"image": job_pb2.ASSET_TYPE_IMAGE, "video": job_pb2.ASSET_TYPE_VI
 class WanServicer(wan_pb2_grpc.WanServiceServicer):
     """Executes video and still jobs exactly as they are given."""
 
-    def __init__(self, worker_id: str, jobs: Jobs[Engine], assets: AssetStore) -> None:
+    def __init__(self, worker_id: str, jobs: Jobs[VideoRequest, VideoResult], assets: AssetStore) -> None:
         self._worker_id, self._jobs, self._assets = worker_id, jobs, assets
 
     async def Generate(
         self, request: wan_pb2.GenerateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[wan_pb2.GenerateResponse]:
-        job, meter = request.job, Meter()
-        refuse_impossible(job, self._jobs.engine.model)
-        wanted = video_request(job)
-
-        async def store(film: VideoResult) -> wan_pb2.WanCallback:
-            [stored] = await self._assets.put_all(job.user_id, job.id, request.attempt, [film.content])
-            return self._callback(job, film, stored, meter)
-
-        filming = self._jobs.execute(lambda engine, report: engine.generate(wanted, report), store, meter, FIELDS)
-        async with aclosing(filming) as events:
+        job, meter, model = request.job, Meter(), self._jobs.model
+        refuse_impossible(job, model)
+        wanted = video_request(job, model.name)
+        async with aclosing(self._jobs.execute(wanted, model.name, meter, FIELDS)) as events:
             async for event in events:
-                if isinstance(event, job_pb2.Progress):
-                    yield wan_pb2.GenerateResponse(progress=event)
+                if isinstance(event, VideoResult):
+                    film = event
                 else:
-                    yield wan_pb2.GenerateResponse(callback=event)
+                    yield wan_pb2.GenerateResponse(progress=event)
+        yield wan_pb2.GenerateResponse(progress=meter.progress(job_pb2.PHASE_STORING))
+        [stored] = await self._assets.put_all(job.user_id, job.id, request.attempt, [film.content])
+        yield wan_pb2.GenerateResponse(callback=self._callback(job, film, stored, model, meter))
 
-    def _callback(self, job: wan_pb2.WanJob, film: VideoResult, stored: Stored, meter: Meter) -> wan_pb2.WanCallback:
+    def _callback(
+        self, job: wan_pb2.WanJob, film: VideoResult, stored: Stored, model: Model, meter: Meter
+    ) -> wan_pb2.WanCallback:
         log.info("job completed", extra={"job_id": job.id, "seconds": round(meter.elapsed, 3)})
         return wan_pb2.WanCallback(
             job_id=job.id,
@@ -74,7 +76,7 @@ class WanServicer(wan_pb2_grpc.WanServiceServicer):
                 reference_mode=wan_pb2.WAN_REFERENCE_MODE_NONE,
                 processing_time=meter.elapsed,
                 vram_used=film.vram_used,
-                model_used=self._jobs.engine.model.real_name,
+                model_used=model.real_name,
             ),
         )
 
@@ -97,7 +99,7 @@ def _asset(film: VideoResult, stored: Stored) -> wan_pb2.WanAsset:
     return wan_pb2.WanAsset(type=ASSET_TYPES[stored.media.asset_type], key=stored.key, metadata=metadata)
 
 
-def refuse_impossible(job: wan_pb2.WanJob, model: LoadedModel) -> None:
+def refuse_impossible(job: wan_pb2.WanJob, model: Model) -> None:
     """Raises CapabilityMissing or InvalidRequest for what the loaded model cannot do."""
     for ability, field in _abilities(job):
         if ability not in model.capabilities:
@@ -114,7 +116,7 @@ def _abilities(job: wan_pb2.WanJob) -> Iterator[tuple[str, str]]:
         yield f"reference_{word}", "job.config.reference_mode"
 
 
-def video_request(job: wan_pb2.WanJob) -> VideoRequest:
+def video_request(job: wan_pb2.WanJob, model: str) -> VideoRequest:
     """What the engine is asked: what the job says, field by field."""
     return VideoRequest(
         prompt=job.prompt,
@@ -127,14 +129,16 @@ def video_request(job: wan_pb2.WanJob) -> VideoRequest:
         guidance_scale=job.sampling.guidance_scale,
         flow_shift=job.sampling.flow_shift,
         seed=job.sampling.seed,
+        model=model,
         still=job.type in STILLS,
     )
 
 
-def wan_worker(config: WanConfig, make_engine: Callable[[], Engine]) -> BlockingWorker[Engine]:
-    """The video worker, put together. `make_engine` is called when it is time to load."""
-    jobs = Jobs(Slots(config.slots, config.waiting), make_engine, Step)
-    servicer = WanServicer(config.worker_id, jobs, AssetStore(config.assets))
-    return BlockingWorker(
-        config, KIND, jobs, lambda server: wan_pb2_grpc.add_WanServiceServicer_to_server(servicer, server)
-    )
+def wan_worker(config: WanConfig, make_engine: MakeEngine[VideoEngine]) -> Worker[VideoRequest, VideoResult]:
+    """The video worker, put together. For `make_engine` see Models."""
+    assets = AssetStore(config.assets)
+
+    def add_servicer(jobs: Jobs[VideoRequest, VideoResult], server: grpc.aio.Server) -> None:
+        wan_pb2_grpc.add_WanServiceServicer_to_server(WanServicer(config.worker_id, jobs, assets), server)
+
+    return Worker(config, KIND, config.models, make_engine, add_servicer)

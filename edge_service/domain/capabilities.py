@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
 from shared.errors import CapabilityMissing, InvalidRequest, Violation
 from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.worker_configs import size_problem
+from shared.sizes import size_problem
 
 
 def check_capabilities(job: WorkerJob, models: Sequence[worker_pb2.Model]) -> None:

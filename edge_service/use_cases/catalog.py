@@ -21,8 +21,8 @@ from edge_service.planning.presets import Choices, Words, choices
 from edge_service.policy import current
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
+from shared.sizes import CommonSizes
 from shared.validation_schemas import ValidationConfig, rules
-from shared.worker_configs import CommonSizes
 
 # Said by the choice of the job type itself.
 NOT_ASKED = {"type"}

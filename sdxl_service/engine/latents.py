@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageOps
 
-from sdxl_service.seam import ImageRequest
+from sdxl_service.engine.interface import ImageRequest
 from shared.errors import EngineFailed, ReferenceUnusable
 
 
@@ -20,17 +20,21 @@ def encode(pipeline: Any, request: ImageRequest) -> torch.Tensor:
     pixels = pipeline.image_processor.preprocess(_fitted(request)).to(pipeline._execution_device, vae.dtype)
     latents = vae.encode(pixels).latent_dist.mode()
     if shift_and_scale := _shift_and_scale(vae, latents):
-        latents = (latents - shift_and_scale[0]) / shift_and_scale[1]
-    encoded: torch.Tensor = (latents * vae.config.scaling_factor).to(pipeline.unet.dtype)
+        latents = (latents - shift_and_scale[0]) * vae.config.scaling_factor / shift_and_scale[1]
+    else:
+        latents = latents * vae.config.scaling_factor
+    encoded: torch.Tensor = latents.to(pipeline.unet.dtype)
     return encoded
 
 
 def decode(pipeline: Any, latents: torch.Tensor) -> Image.Image:
     """The picture of some latents. Raises EngineFailed if they are none."""
     vae = pipeline.vae
-    latents = latents.to(vae.dtype) / vae.config.scaling_factor
+    latents = latents.to(vae.dtype)
     if shift_and_scale := _shift_and_scale(vae, latents):
-        latents = latents * shift_and_scale[1] + shift_and_scale[0]
+        latents = latents * shift_and_scale[1] / vae.config.scaling_factor + shift_and_scale[0]
+    else:
+        latents = latents / vae.config.scaling_factor
     pixels = vae.decode(latents, return_dict=False)[0]
     if not torch.isfinite(pixels).all():
         raise EngineFailed("the model computed no picture but not-a-numbers; another dtype may help")

@@ -1,6 +1,6 @@
 """A real engine on the real small chat model, and model folders small enough to break."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from atelier import small_models
-from chat_service.engine import TransformersEngine
+from chat_service.engine.engine import TransformersEngine
+from tests.chat_service.asking import loaded
 
 TINY_CONTEXT = 2048
 
@@ -21,13 +22,11 @@ def model_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine(model_folder: Path) -> Iterator[TransformersEngine]:
+async def engine(model_folder: Path) -> AsyncIterator[TransformersEngine]:
     """SmolLM2 as both logical models; shared by all tests, so leave it working."""
-    engine = TransformersEngine(
-        {"qwen_instruct": str(model_folder), "qwen_base": str(model_folder)}, context_tokens=2048
-    )
+    engine = await loaded(model_folder, "qwen_instruct", "qwen_base", context_tokens=2048)
     yield engine
-    engine.close()
+    await engine.close()
 
 
 @pytest.fixture(scope="session")

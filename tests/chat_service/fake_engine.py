@@ -1,62 +1,47 @@
-"""An engine that does what a test says, at the seam where the real one stands."""
+"""A fake engine of the chat worker, and what it may say."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
-from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
-from shared.tokens import TokenCount
+from chat_service.engine.interface import Delta, Finished, TextRequest
+from shared.worker.engine import Memory, Model
+from shared.worker.tokens import TokenCount
 from tests.counting import count_words
+from tests.kit import fake_engine
+from tests.kit.fake_engine import Script
 
-Script = Callable[[TextRequest], AsyncIterator[Delta | Finished]]
-END = Finished("stop", tokens_generated=2, prompt_tokens=5, seconds_to_first_token=0.25, seconds_generating=1.5)
+END = Finished(
+    "stop", tokens_generated=2, prompt_tokens=5, seconds_to_first_token=0.25, seconds_generating=1.5, vram_used=1234
+)
+MODELS = {"qwen_instruct": ("a-real-name", 2048), "qwen_base": ("another-name", 1024)}
 
 
-async def says_hello(request: TextRequest) -> AsyncIterator[Delta | Finished]:
+async def says_hello(request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
     yield Delta("Hel", 1)
     yield Delta("lo 👩", 2)
     yield END
 
 
-async def hangs(request: TextRequest) -> AsyncIterator[Delta | Finished]:
+async def hangs(request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
     yield Delta("Hel", 1)
     await asyncio.Event().wait()
 
 
-class FakeEngine:
-    """Answers by its script, and remembers what it was asked and how often an answer was left or ended."""
+def count(model: Model, texts: Sequence[str]) -> list[TokenCount]:
+    return [count_words("chat", texts, model.context_tokens, tokens_per_message=5)]
 
-    models = (LoadedModel("qwen_instruct", "a-real-name", 2048), LoadedModel("qwen_base", "another-name", 1024))
-    device = "cuda:0"
-    dtype = "bfloat16"
 
-    def __init__(self, script: Script = says_hello) -> None:
-        self.script = script
-        self.asked: list[TextRequest] = []
-        self.running = 0
-        self.idle = asyncio.Event()
-        self.closed = False
+class FakeEngine(fake_engine.FakeEngine):
+    """Answers by its script."""
 
-    async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
-        self.asked.append(request)
-        self.running += 1
-        self.idle.clear()
-        try:
-            async for event in self.script(request):
-                yield event
-        finally:
-            self.running -= 1
-            if not self.running:
-                self.idle.set()
+    device, dtype = "cuda:0", "bfloat16"
 
-    def count_tokens(self, model: str, texts: Sequence[str]) -> list[TokenCount]:
-        (limit,) = (loaded.context_tokens for loaded in self.models if loaded.name == model)
-        return [count_words("chat", texts, limit, tokens_per_message=5)]
+    def __init__(self, on_change: object = None, *, script: Script = says_hello) -> None:
+        super().__init__(Model("", ""), script, count)
 
-    def vram_used_mb(self) -> int:
-        return 1234
+    def _named(self, name: str) -> Model:
+        real_name, context_tokens = MODELS[name]
+        return Model(name, real_name, context_tokens=context_tokens)
 
-    def device_memory_mb(self) -> tuple[int, int]:
-        return 2000, 8000
-
-    def close(self) -> None:
-        self.closed = True
+    def memory(self) -> Memory:
+        return Memory(2000, 8000)

@@ -6,14 +6,19 @@ from chat_service.config import ChatConfig
 from shared.config import load
 
 
+def sources(**options: str) -> dict[str, str]:
+    """Where each logical model is loaded from."""
+    return {model.name: model.source for model in ChatConfig(**options).models}
+
+
 def test_one_model_serves_both_names_unless_two_are_given() -> None:
-    assert ChatConfig(model="a").sources == {"qwen_instruct": "a", "qwen_base": "a"}
-    assert ChatConfig(model="a", base_model="b").sources == {"qwen_instruct": "a", "qwen_base": "b"}
+    assert sources(model="a") == {"qwen_instruct": "a", "qwen_base": "a"}
+    assert sources(model="a", base_model="b") == {"qwen_instruct": "a", "qwen_base": "b"}
 
 
 def test_a_folder_may_begin_with_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
-    assert ChatConfig(model="~/models/chat").sources["qwen_instruct"] == "/home/someone/models/chat"
+    assert sources(model="~/models/chat")["qwen_instruct"] == "/home/someone/models/chat"
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

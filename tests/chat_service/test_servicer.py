@@ -5,8 +5,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from types import SimpleNamespace
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, cast
 
 import grpc
@@ -14,15 +13,15 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chat_service.config import ChatConfig
-from chat_service.engine import TransformersEngine
-from chat_service.seam import ChatTurn, Delta, Engine, Finished, TextRequest
-from chat_service.servicer import ChatWorker
+from chat_service.engine.engine import TransformersEngine
+from chat_service.engine.interface import ChatTurn, Delta, Finished, TextRequest
+from chat_service.servicer import ChatEngine, chat_worker
+from shared.config import ModelConfig
 from shared.errors import (
     DeadlineExceeded,
     Draining,
     EngineFailed,
     InputTooLong,
-    Internal,
     InvalidRequest,
     ModelUnusable,
     NoFreeSlot,
@@ -33,8 +32,10 @@ from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import Server
-from tests.chat_service.fake_engine import FakeEngine, Script, hangs, says_hello
+from tests.chat_service.asking import checkpoint
+from tests.chat_service.fake_engine import FakeEngine, hangs, says_hello
 from tests.conftest import Serve
+from tests.kit.fake_engine import Script
 
 SECRET = "sentinel-8731"
 CONFIG = ChatConfig(model="unused", slots=2, waiting=1, drain_seconds=5)
@@ -43,8 +44,8 @@ CONFIG = ChatConfig(model="unused", slots=2, waiting=1, drain_seconds=5)
 class Running:
     """A served worker, its engine and a stub of each of its services."""
 
-    def __init__(self, worker: ChatWorker, engine: FakeEngine, channel: grpc.aio.Channel) -> None:
-        self.worker, self.engine, self.channel = worker, engine, channel
+    def __init__(self, engine: FakeEngine, channel: grpc.aio.Channel) -> None:
+        self.engine, self.channel = engine, channel
         self.chat = chat_pb2_grpc.ChatServiceStub(channel)
         self.control = worker_pb2_grpc.WorkerServiceStub(channel)
 
@@ -64,9 +65,8 @@ Start = Callable[[Script], Awaitable[Running]]
 @pytest.fixture
 def start(serve: Serve) -> Start:
     async def start(script: Script) -> Running:
-        engine = FakeEngine(script)
-        worker = ChatWorker(CONFIG, lambda on_change: engine)
-        return Running(worker, engine, await serve(worker, CONFIG))
+        engine = FakeEngine(script=script)
+        return Running(engine, await serve(chat_worker(CONFIG, lambda on_change: engine), CONFIG))
 
     return start
 
@@ -153,7 +153,7 @@ async def test_every_field_reaches_the_engine_as_it_is(start: Start) -> None:
     async for _ in running.generate(complete(messages=messages, max_tokens=2048, temperature=0.0, top_p=0.0)):
         pass
     turns = tuple(ChatTurn(role, text) for role in ("system", "user", "assistant"))
-    assert running.engine.asked == [
+    assert running.engine.requests == [
         TextRequest("chat_turn_1734567890_abc123", turns, 2048, temperature=0.0, top_p=0.0, model="qwen_instruct")
     ]
 
@@ -191,11 +191,11 @@ async def test_a_value_that_breaks_a_rule_never_reaches_the_engine(
     error = await error_of(running.generate(complete(**changes)))
     assert isinstance(error, InvalidRequest)
     assert field in [violation.field for violation in error.violations]
-    assert running.engine.asked == []
+    assert running.engine.requests == []
 
 
 def raising(error: Exception) -> Script:
-    async def script(request: TextRequest) -> AsyncIterator[Delta | Finished]:
+    async def script(request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
         yield Delta("Hel", 1)
         raise error
 
@@ -210,8 +210,8 @@ TOO_LONG = InputTooLong(Violation("request.messages", "at most 10 tokens, got 11
     [
         (EngineFailed("the chat model failed"), EngineFailed),
         (TOO_LONG, InputTooLong),
-        (RuntimeError(SECRET), Internal),
-        (KeyError(SECRET), Internal),
+        (RuntimeError(SECRET), EngineFailed),
+        (KeyError(SECRET), EngineFailed),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
@@ -222,7 +222,7 @@ async def test_what_the_engine_raises_is_a_typed_error_without_its_text(
     error = await error_of(running.generate())
     assert type(error) is seen
     assert SECRET not in str(error)
-    running.engine.script = says_hello
+    running.engine.act = says_hello
     assert [event async for event in running.generate()][-1].HasField("callback")
 
 
@@ -255,7 +255,7 @@ async def test_a_request_without_slot_waits_and_says_so_and_the_next_is_refused(
     waiting = running.generate()
     assert (await first_event(waiting)).progress.phase == job_pb2.PHASE_WAITING
     assert isinstance(await error_of(running.generate()), NoFreeSlot)
-    running.engine.script = says_hello
+    running.engine.act = says_hello
     occupying[0].cancel()
     assert [event async for event in waiting][-1].HasField("callback")
     occupying[1].cancel()
@@ -264,12 +264,12 @@ async def test_a_request_without_slot_waits_and_says_so_and_the_next_is_refused(
 async def test_no_work_is_taken_while_the_engine_is_broken(serve: Serve) -> None:
     heard: list[Callable[[bool], None]] = []
 
-    def load(on_change: Callable[[bool], None]) -> Engine:
+    def load(on_change: Callable[[bool], None]) -> ChatEngine:
         heard.append(on_change)
         return FakeEngine()
 
-    channel = await serve(worker := ChatWorker(CONFIG, load), CONFIG)
-    running = Running(worker, FakeEngine(), channel)
+    channel = await serve(chat_worker(CONFIG, load), CONFIG)
+    running = Running(FakeEngine(), channel)
     await asyncio.to_thread(heard[0], False)
     assert not (await running.status()).accepting
     assert isinstance(await error_of(running.generate()), Draining)
@@ -280,7 +280,7 @@ async def test_no_work_is_taken_while_the_engine_is_broken(serve: Serve) -> None
 
 async def test_an_engine_that_recovers_does_not_undo_a_drain(serve: Serve) -> None:
     heard: list[Callable[[bool], None]] = []
-    worker = ChatWorker(CONFIG, lambda on_change: heard.append(on_change) or FakeEngine())  # type: ignore[func-returns-value]
+    worker = chat_worker(CONFIG, lambda on_change: heard.append(on_change) or FakeEngine())  # type: ignore[func-returns-value]
     channel = await serve(worker, CONFIG)
     worker.drain()
     heard[0](True)
@@ -311,11 +311,11 @@ async def test_health_is_serving_only_once_the_engine_has_loaded() -> None:
     loaded = threading.Event()
     engine = FakeEngine()
 
-    def load(on_change: Callable[[bool], None]) -> Engine:
+    def load(on_change: Callable[[bool], None]) -> ChatEngine:
         loaded.wait(10)
         return engine
 
-    server = Server(ChatWorker(CONFIG, load), CONFIG)
+    server = Server(chat_worker(CONFIG, load), CONFIG)
     starting = asyncio.create_task(server.start())
     while not server.address:
         await asyncio.sleep(0.01)
@@ -331,11 +331,11 @@ async def test_an_engine_that_is_still_loading_at_the_stop_is_closed_too() -> No
     loaded = threading.Event()
     engine = FakeEngine()
 
-    def load(on_change: Callable[[bool], None]) -> Engine:
+    def load(on_change: Callable[[bool], None]) -> ChatEngine:
         loaded.wait(10)
         return engine
 
-    server = Server(ChatWorker(CONFIG, load), CONFIG)
+    server = Server(chat_worker(CONFIG, load), CONFIG)
     starting = asyncio.create_task(server.start())
     while not server.address:
         await asyncio.sleep(0.01)
@@ -348,23 +348,31 @@ async def test_an_engine_that_is_still_loading_at_the_stop_is_closed_too() -> No
 
 
 async def test_a_model_that_cannot_be_used_stops_the_start() -> None:
-    def load(on_change: Callable[[bool], None]) -> Engine:
+    def load(on_change: Callable[[bool], None]) -> ChatEngine:
         raise ModelUnusable("/models/chat: no such folder")
 
-    server = Server(ChatWorker(CONFIG, load), CONFIG)
+    server = Server(chat_worker(CONFIG, load), CONFIG)
     with pytest.raises(ModelUnusable, match="no such folder"):
         await server.start()
     await server.stop()
 
 
-def lent(engine: TransformersEngine) -> Engine:
-    """The engine, kept open when the worker closes."""
-    parts = {name: getattr(engine, name) for name in dir(Engine) if not name.startswith("_")}
-    return cast(Engine, SimpleNamespace(**parts | {"close": lambda: None}))
+class Lent:
+    """An engine that stays loaded and open when the worker closes."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def load(self, config: ModelConfig) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 async def test_the_real_model_chats_over_grpc(serve: Serve, engine: TransformersEngine) -> None:
-    channel = await serve(ChatWorker(CONFIG, lambda on_change: lent(engine)), CONFIG)
+    channel = await serve(chat_worker(CONFIG, lambda on_change: cast(ChatEngine, Lent(engine))), CONFIG)
     question = chat_pb2.ChatMessage(role=chat_pb2.CHAT_ROLE_USER, content="What is the capital of France?")
     request = complete(messages=[question], temperature=0.0)
     events = [event async for event in chat_pb2_grpc.ChatServiceStub(channel).Generate(request)]
@@ -376,11 +384,11 @@ async def test_the_real_model_chats_over_grpc(serve: Serve, engine: Transformers
 
 
 async def test_leaving_a_call_takes_it_out_of_the_real_batch(serve: Serve, engine: TransformersEngine) -> None:
-    channel = await serve(ChatWorker(CONFIG, lambda on_change: lent(engine)), CONFIG)
+    channel = await serve(chat_worker(CONFIG, lambda on_change: cast(ChatEngine, Lent(engine))), CONFIG)
     call = chat_pb2_grpc.ChatServiceStub(channel).Generate(complete(max_tokens=1900))
     await read_to_first_text(call)
     call.cancel()
-    outputs = engine._checkpoints[0]._outputs
+    outputs = checkpoint(engine).batch.outputs
     with contextlib.suppress(asyncio.CancelledError):
         await call.code()
     async with asyncio.timeout(10):

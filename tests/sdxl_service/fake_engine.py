@@ -1,16 +1,17 @@
-"""A fake at the Engine seam of the image worker, and a job for it."""
+"""A fake engine of the image worker, and a job for it."""
 
 import asyncio
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Report, Step
+from sdxl_service.engine.interface import ImageRequest, Picture, Pictures
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.spec_json import from_spec_dict
-from shared.tokens import TokenCount
+from shared.worker.blocking import ended
+from shared.worker.engine import Model, Phase, Step
+from shared.worker.tokens import TokenCount
 from tests.counting import count_words
+from tests.kit import fake_engine
 
 JOB: dict[str, Any] = {
     "id": "sdxl_image_high_1734567890_abc123",
@@ -24,63 +25,52 @@ JOB: dict[str, Any] = {
     "sampling": {"scheduler": "euler", "clip_skip": 0, "seeds": [7, 8, 9]},
 }  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
-MODEL = LoadedModel("fake-sdxl", "cpu", "float32", (), size_multiple=8, min_side=64, max_pixels=1024 * 1024)
+MODEL = Model("", "fake-sdxl", (), size_multiple=8, min_side=64, max_pixels=1024 * 1024)
 
 
-def draw(request: ImageRequest, report: Report) -> Pictures:
+async def draw(request: ImageRequest) -> AsyncGenerator[Step | Pictures, None]:
     """Draws nothing, and reports values of its own, so that none can be mistaken for the request's."""
-    report(Step(Phase.ENCODING))
+    yield Step(Phase.ENCODING)
     for step in range(1, 12):
-        report(Step(Phase.DENOISING, step, 11))
-    report(Step(Phase.DECODING, 0, len(request.seeds)))
+        yield Step(Phase.DENOISING, step, 11)
+    yield Step(Phase.DECODING, 0, len(request.seeds))
     made = [Picture(PNG + bytes([seed % 256]), 96, 72, 11, 3.5, seed + 100) for seed in request.seeds]
-    return Pictures(tuple(made), 4321, request.weighted, request.reference.kept if request.reference else "")
+    yield Pictures(tuple(made), 4321, request.weighted, request.reference.kept if request.reference else "")
 
 
-class FakeEngine:
-    """Stands at the Engine seam: remembers what it was asked, and does what the test says."""
+def count(model: Model, texts: Sequence[str]) -> list[TokenCount]:
+    return [count_words(name, texts, limit=77, added=2) for name in ("clip_l", "clip_g")]
 
-    model = MODEL
 
-    def __init__(self) -> None:
-        self.requests: list[ImageRequest] = []
-        self.act: Callable[[ImageRequest, Report], Pictures] = draw
+class FakeEngine(fake_engine.FakeEngine):
+    """Draws what its script says."""
 
-    def load(self) -> None: ...
-
-    def device_memory_mb(self) -> tuple[int, int]:
-        return 7, 80
-
-    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
-        return [count_words(name, texts, limit=77, added=2) for name in ("clip_l", "clip_g")]
-
-    def generate(self, request: ImageRequest, report: Report) -> Pictures:
-        self.requests.append(request)
-        return self.act(request, report)
+    def __init__(self, on_change: object = None) -> None:
+        super().__init__(MODEL, draw, count)
 
 
 class Endless:
-    """An engine call of 20 ms steps that ends only when its report raises."""
+    """A script of 20 ms steps that ends only when it is closed; one that hangs, not before `wakes` is set."""
 
     def __init__(self, hangs: bool = False) -> None:
         self.steps = 0
-        self.ended = threading.Event()
-        self.wakes = threading.Event()
+        self.ended, self.wakes = asyncio.Event(), asyncio.Event()
         self._hangs = hangs
 
-    def __call__(self, request: ImageRequest, report: Report) -> Pictures:
+    async def __call__(self, request: ImageRequest) -> AsyncGenerator[Step | Pictures, None]:
         try:
             while True:
                 self.steps += 1
-                report(Step(Phase.DENOISING, self.steps, 1000))
+                yield Step(Phase.DENOISING, self.steps, 1000)
                 if self._hangs:
-                    self.wakes.wait(20)
-                time.sleep(0.02)
+                    await ended(asyncio.ensure_future(self.wakes.wait()))
+                await asyncio.sleep(0.02)
         finally:
             self.ended.set()
 
     async def wait_for_end(self) -> None:
-        assert await asyncio.to_thread(self.ended.wait, 5)
+        async with asyncio.timeout(5):
+            await self.ended.wait()
 
 
 def request(**changes: Any) -> sdxl_pb2.GenerateRequest:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import grpc
 import pytest
 
 from sdxl_service.config import SdxlConfig
-from sdxl_service.seam import ImageRequest, Pictures, Report
+from sdxl_service.engine.interface import ImageRequest, Pictures
 from sdxl_service.servicer import sdxl_worker
 from shared.errors import DeadlineExceeded, Draining, NoFreeSlot, from_rpc_error
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import Server
+from shared.worker.engine import OnChange, Step
+from tests.kit.fake_engine import Script
 from tests.sdxl_service.fake_engine import Endless, FakeEngine, draw, request
 
 
@@ -30,7 +32,7 @@ def engine() -> FakeEngine:
 @pytest.fixture
 async def server(engine: FakeEngine, tmp_path: Path) -> AsyncIterator[Server]:
     config = SdxlConfig(model="fake", assets=(tmp_path / "user-library").as_uri(), waiting=1, drain_seconds=5)
-    server = Server(sdxl_worker(config, lambda: engine), config)
+    server = Server(sdxl_worker(config, lambda on_change: engine), config)
     await server.start()
     yield server
     await server.stop()
@@ -106,18 +108,19 @@ async def test_a_deadline_holds_although_the_engine_hangs(server: Server, engine
         assert (await events(stub.Generate(request())))[-1].HasField("callback")
 
 
-def holding(release: threading.Event) -> Callable[[ImageRequest, Report], Pictures]:
-    """An engine call that draws once the test lets it."""
+def holding(release: asyncio.Event) -> Script:
+    """Draws once the test lets it."""
 
-    def act(wanted: ImageRequest, report: Report) -> Pictures:
-        release.wait(10)
-        return draw(wanted, report)
+    async def act(wanted: ImageRequest) -> AsyncGenerator[Step | Pictures, None]:
+        await release.wait()
+        async for event in draw(wanted):
+            yield event
 
     return act
 
 
 async def test_jobs_wait_in_line_and_say_so_until_the_line_is_full(server: Server, engine: FakeEngine) -> None:
-    release = threading.Event()
+    release = asyncio.Event()
     engine.act = holding(release)
     async with stub_of(server) as stub:
         first = asyncio.create_task(events(stub.Generate(request())))
@@ -138,7 +141,7 @@ async def test_jobs_wait_in_line_and_say_so_until_the_line_is_full(server: Serve
 
 
 async def test_a_waiting_job_whose_caller_goes_is_never_begun(server: Server, engine: FakeEngine) -> None:
-    release = threading.Event()
+    release = asyncio.Event()
     engine.act = holding(release)
     async with stub_of(server) as stub:
         first = asyncio.create_task(events(stub.Generate(request())))
@@ -155,7 +158,7 @@ async def test_a_waiting_job_whose_caller_goes_is_never_begun(server: Server, en
 
 
 async def test_draining_lets_the_running_job_end_and_takes_no_other(server: Server, engine: FakeEngine) -> None:
-    release = threading.Event()
+    release = asyncio.Event()
     engine.act = holding(release)
     async with stub_of(server) as stub:
         running = asyncio.create_task(events(stub.Generate(request())))
@@ -174,7 +177,7 @@ async def test_draining_lets_the_running_job_end_and_takes_no_other(server: Serv
 async def test_nothing_is_taken_while_the_model_loads(engine: FakeEngine, tmp_path: Path) -> None:
     begun, release = threading.Event(), threading.Event()
 
-    def load() -> FakeEngine:
+    def load(on_change: OnChange) -> FakeEngine:
         begun.set()
         release.wait(10)
         return engine

@@ -1,7 +1,7 @@
 """The image worker over a real server: what reaches the engine, what comes back, and what is refused."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from sdxl_service.config import SdxlConfig
-from sdxl_service.seam import ImageRequest, Pictures, Reference, Report
+from sdxl_service.engine.interface import ImageRequest, Pictures, Reference
 from sdxl_service.servicer import sdxl_worker
 from shared import assets, errors, validation_schemas
 from shared.errors import (
@@ -24,7 +24,9 @@ from shared.errors import (
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from shared.worker.engine import Phase, Step
 from tests.conftest import Serve
+from tests.kit.fake_engine import Script
 from tests.sdxl_service.fake_engine import JOB, MODEL, PNG, FakeEngine, draw, request
 
 # A picture to start from, as the edge hands it over.
@@ -42,7 +44,7 @@ def engine() -> FakeEngine:
 @pytest.fixture
 async def channel(serve: Serve, engine: FakeEngine, tmp_path: Path) -> grpc.aio.Channel:
     config = SdxlConfig(model="fake", assets=(tmp_path / "user-library").as_uri(), drain_seconds=5)
-    return await serve(sdxl_worker(config, lambda: engine), config)
+    return await serve(sdxl_worker(config, lambda on_change: engine), config)
 
 
 def generate(channel: grpc.aio.Channel, **changes: Any) -> Any:
@@ -80,6 +82,7 @@ def files_under(folder: Path) -> list[str]:
         ({"sampling": {"scheduler": "dpmpp_2m"}}, "scheduler", "dpmpp_2m"),
         ({"sampling": {"scheduler": "unipc"}}, "scheduler", "unipc"),
         ({"sampling": {"clip_skip": 2}}, "clip_skip", 2),
+        ({}, "model", "lustify_sdxl"),
         ({}, "weighted", False),
         ({}, "reference", None),
     ],
@@ -273,13 +276,18 @@ async def test_a_bound_of_the_contract_is_refused_by_name(channel: grpc.aio.Chan
     assert engine.requests == []
 
 
+def failing(error: Callable[[ImageRequest], Exception]) -> Script:
+    async def act(request: ImageRequest) -> AsyncGenerator[Step | Pictures, None]:
+        yield Step(Phase.ENCODING)
+        raise error(request)
+
+    return act
+
+
 async def test_an_error_of_the_engine_hides_its_text_and_the_next_job_runs(
     channel: grpc.aio.Channel, engine: FakeEngine
 ) -> None:
-    def fail(request: ImageRequest, report: Report) -> Pictures:
-        raise ValueError(f"cannot draw {request.prompt}")
-
-    engine.act = fail
+    engine.act = failing(lambda request: ValueError(f"cannot draw {request.prompt}"))
     refused = await refusal(channel)
     assert isinstance(refused, EngineFailed)
     assert "lighthouse" not in refused.message
@@ -301,20 +309,14 @@ async def test_an_error_of_the_engine_hides_its_text_and_the_next_job_runs(
 async def test_what_only_the_engine_can_refuse_names_the_field_of_the_request(
     channel: grpc.aio.Channel, engine: FakeEngine, raised: str, field: str
 ) -> None:
-    def refuse(request: ImageRequest, report: Report) -> Pictures:
-        raise InvalidRequest(errors.Violation(raised, "too much for this model"))
-
-    engine.act = refuse
+    engine.act = failing(lambda request: InvalidRequest(errors.Violation(raised, "too much for this model")))
     refused = await refusal(channel)
     assert isinstance(refused, InvalidRequest)
     assert [violation.field for violation in refused.violations] == [field]
 
 
 async def test_too_little_memory_is_said_as_such(channel: grpc.aio.Channel, engine: FakeEngine) -> None:
-    def fail(request: ImageRequest, report: Report) -> Pictures:
-        raise OutOfMemory("3 images of 128x64 do not fit")
-
-    engine.act = fail
+    engine.act = failing(lambda request: OutOfMemory("3 images of 128x64 do not fit"))
     assert isinstance(await refusal(channel), OutOfMemory)
 
 

@@ -15,7 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chat_service.config import ChatConfig
-from chat_service.servicer import ChatWorker
+from chat_service.servicer import chat_worker
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import sdxl_worker
 from shared.config import ServiceConfig
@@ -130,7 +130,7 @@ async def test_an_image_that_cannot_be_finished_is_handed_back_its_engine_stoppe
     engine, endless = drawing.FakeEngine(), drawing.Endless()
     engine.act = endless
     config = SdxlConfig(model="fake", assets=library.as_uri(), drain_seconds=SHORT, waiting=1)
-    async with started(sdxl_worker(config, lambda: engine), config) as (server, channel):
+    async with started(sdxl_worker(config, lambda on_change: engine), config) as (server, channel):
         stub = sdxl_pb2_grpc.SdxlServiceStub(channel)
         running, waiting = stub.Generate(drawing.request()), stub.Generate(drawing.request())
         await anext(aiter(running))
@@ -147,14 +147,15 @@ async def test_an_image_that_cannot_be_finished_is_handed_back_its_engine_stoppe
 async def test_an_image_that_can_be_finished_is_finished(library: Path) -> None:
     engine = drawing.FakeEngine()
 
-    def draw(request: Any, report: Any) -> Any:
-        report(drawing.Step(drawing.Phase.ENCODING))
-        time.sleep(0.5)
-        return drawing.draw(request, report)
+    async def draw(request: Any) -> Any:
+        yield drawing.Step(drawing.Phase.ENCODING)
+        await asyncio.sleep(0.5)
+        async for event in drawing.draw(request):
+            yield event
 
     engine.act = draw
     config = SdxlConfig(model="fake", assets=library.as_uri(), drain_seconds=LONG)
-    async with started(sdxl_worker(config, lambda: engine), config) as (server, channel):
+    async with started(sdxl_worker(config, lambda on_change: engine), config) as (server, channel):
         call = sdxl_pb2_grpc.SdxlServiceStub(channel).Generate(drawing.request())
         await anext(aiter(call))
         stopping = asyncio.create_task(server.stop())
@@ -163,9 +164,9 @@ async def test_an_image_that_can_be_finished_is_finished(library: Path) -> None:
 
 
 async def test_an_answer_that_cannot_be_finished_is_handed_back_and_its_engine_stopped(library: Path) -> None:
-    engine = chatting.FakeEngine(chatting.hangs)
+    engine = chatting.FakeEngine(script=chatting.hangs)
     config = ChatConfig(model="unused", assets=library.as_uri(), drain_seconds=SHORT)
-    async with started(ChatWorker(config, lambda on_change: engine), config) as (server, channel):
+    async with started(chat_worker(config, lambda on_change: engine), config) as (server, channel):
         call = chat_pb2_grpc.ChatServiceStub(channel).Generate(complete())
         await read_to_first_text(call)
         stopping = asyncio.create_task(server.stop())

@@ -1,13 +1,15 @@
-"""A fake at the Engine seam of the video worker, and a job for it."""
+"""A fake engine of the video worker, and a job for it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.spec_json import from_spec_dict
-from shared.tokens import TokenCount
+from shared.worker.engine import Model, Phase, Step
+from shared.worker.tokens import TokenCount
 from tests.counting import count_words
-from wan_service.seam import LoadedModel, Phase, Report, Step, VideoRequest, VideoResult
+from tests.kit import fake_engine
+from wan_service.engine.interface import VideoRequest, VideoResult
 
 JOB: dict[str, Any] = {
     "id": "wan_video_fast_1734567890_def456",
@@ -18,41 +20,31 @@ JOB: dict[str, Any] = {
     "sampling": {"steps": 25, "guidance_scale": 6.5, "flow_shift": 5.0, "seed": 0, "negative_prompt": "fog"},
 }
 MP4, PNG = b"\0\0\0\x20ftypisom", b"\x89PNG\r\n\x1a\n"
-MODEL = LoadedModel("fake-wan", "cpu", "float32", (), size_multiple=16, min_side=64, max_pixels=1280 * 720)
+MODEL = Model("", "fake-wan", (), size_multiple=16, min_side=64, max_pixels=1280 * 720)
 
 
-def film(request: VideoRequest, report: Report) -> VideoResult:
+async def film(request: VideoRequest) -> AsyncGenerator[Step | VideoResult, None]:
     """Films nothing, and reports values of its own, so that none can be mistaken for the request's."""
-    report(Step(Phase.ENCODING))
+    yield Step(Phase.ENCODING)
     for step in range(1, 10):
-        report(Step(Phase.DENOISING, step, 9))
-    report(Step(Phase.DECODING, 0, 3))
+        yield Step(Phase.DENOISING, step, 9)
+    yield Step(Phase.DECODING, 0, 3)
     made: dict[str, Any] = {"steps": 9, "guidance_scale": 2.5, "seed": request.seed + 100, "vram_used": 4321}
     if request.still:
-        return VideoResult(PNG, 64, 80, frames=1, fps=None, duration=None, **made)
-    return VideoResult(MP4, 96, 112, frames=17, fps=8, duration=17 / 8, **made)
+        yield VideoResult(PNG, 64, 80, frames=1, fps=None, duration=None, **made)
+    else:
+        yield VideoResult(MP4, 96, 112, frames=17, fps=8, duration=17 / 8, **made)
 
 
-class FakeEngine:
-    """Stands at the Engine seam: remembers what it was asked, and does what the test says."""
+def count(model: Model, texts: Sequence[str]) -> list[TokenCount]:
+    return [count_words("umt5", texts, limit=512, added=1)]
 
-    model = MODEL
 
-    def __init__(self) -> None:
-        self.requests: list[VideoRequest] = []
-        self.act: Callable[[VideoRequest, Report], VideoResult] = film
+class FakeEngine(fake_engine.FakeEngine):
+    """Films what its script says."""
 
-    def load(self) -> None: ...
-
-    def device_memory_mb(self) -> tuple[int, int]:
-        return 7, 80
-
-    def count_tokens(self, texts: Sequence[str]) -> list[TokenCount]:
-        return [count_words("umt5", texts, limit=512, added=1)]
-
-    def generate(self, request: VideoRequest, report: Report) -> VideoResult:
-        self.requests.append(request)
-        return self.act(request, report)
+    def __init__(self, on_change: object = None) -> None:
+        super().__init__(MODEL, film, count)
 
 
 def request(**changes: Any) -> wan_pb2.GenerateRequest:

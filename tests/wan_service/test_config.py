@@ -16,7 +16,7 @@ def test_help_tells_a_newcomer_what_this_is_and_what_it_needs(capsys: pytest.Cap
     assert "ATELIER_CPU_OFFLOAD" in text
 
 
-@pytest.mark.parametrize("option", ["--slots=2", "--model=", "--worker-id=", "--worker-id=a/b"])
+@pytest.mark.parametrize("option", ["--slots=0", "--slots=17", "--model=", "--worker-id=", "--worker-id=a/b"])
 def test_what_this_worker_cannot_be_is_refused_by_name(capsys: pytest.CaptureFixture[str], option: str) -> None:
     with pytest.raises(SystemExit):
         load(WanConfig, "wan_service", ["--model=x", option])

@@ -1,9 +1,8 @@
 """The video worker over a real server: what reaches the engine, what comes back, and what is refused."""
 
+import asyncio
 import hashlib
-import threading
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from shared.errors import CapabilityMissing, EngineFailed, InvalidRequest, OutOf
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2, wan_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from shared.worker.engine import Phase, Step
 from tests.conftest import Serve
 from tests.wan_service.fake_engine import JOB, MP4, PNG, FakeEngine, film, request
 from wan_service.config import WanConfig
-from wan_service.seam import Phase, Report, Step, VideoRequest, VideoResult
+from wan_service.engine.interface import VideoRequest, VideoResult
 from wan_service.servicer import wan_worker
 
 STILL = {"type": "image_fast", "config": {"frames": 1}}
@@ -42,7 +42,7 @@ def engine() -> FakeEngine:
 @pytest.fixture
 async def channel(serve: Serve, engine: FakeEngine, tmp_path: Path) -> grpc.aio.Channel:
     config = WanConfig(model="fake", assets=(tmp_path / "user-library").as_uri(), drain_seconds=5)
-    return await serve(wan_worker(config, lambda: engine), config)
+    return await serve(wan_worker(config, lambda on_change: engine), config)
 
 
 def generate(channel: grpc.aio.Channel, **changes: Any) -> Any:
@@ -78,6 +78,7 @@ def jobs_with_files(folder: Path) -> list[str]:
         ({"sampling": {"seed": 0}}, "seed", 0),
         ({"sampling": {"seed": 2147483647}}, "seed", 2147483647),
         ({"sampling": {"negative_prompt": ""}}, "negative_prompt", ""),
+        ({}, "model", "wan_2.1"),
     ],
 )
 async def test_every_field_reaches_the_engine(
@@ -225,7 +226,8 @@ async def test_errors_of_the_engine_are_typed_and_the_next_job_runs(
     ]
     for raised, kind in outcomes:
 
-        def fail(wanted: VideoRequest, report: Report, raised: Exception = raised) -> VideoResult:
+        async def fail(wanted: VideoRequest, raised: Exception = raised) -> AsyncGenerator[Step | VideoResult, None]:
+            yield Step(Phase.ENCODING)
             raise raised
 
         engine.act = fail
@@ -240,15 +242,15 @@ async def test_errors_of_the_engine_are_typed_and_the_next_job_runs(
 async def test_cancelling_stops_the_engine_within_a_step_and_leaves_no_file(
     channel: grpc.aio.Channel, engine: FakeEngine, tmp_path: Path
 ) -> None:
-    steps, ended = 0, threading.Event()
+    steps, ended = 0, asyncio.Event()
 
-    def endless(wanted: VideoRequest, report: Report) -> VideoResult:
+    async def endless(wanted: VideoRequest) -> AsyncGenerator[Step | VideoResult, None]:
         nonlocal steps
         try:
             while True:
                 steps += 1
-                report(Step(Phase.DENOISING, steps, 1000))
-                time.sleep(0.02)
+                yield Step(Phase.DENOISING, steps, 1000)
+                await asyncio.sleep(0.02)
         finally:
             ended.set()
 

@@ -9,7 +9,7 @@ from edge_service.domain.kinds import KINDS, Callback
 from edge_service.queue.rows import TERMINAL, status_value
 from shared.pb.atelier.job.v1 import job_pb2
 from shared.spec_json import to_spec_json
-from shared.worker_configs import package_version
+from shared.version import package_version
 
 AGENT = f"Atelier/{package_version()}"
 MASTER_SECRET = "webhooks"

@@ -7,69 +7,55 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import grpc
 
 from chat_service.config import ChatConfig
-from chat_service.seam import Delta, Finished, LoadedModel, TextRequest
-from chat_service.servicer import ChatWorker
+from chat_service.engine.interface import Delta, Finished, TextRequest
+from chat_service.servicer import chat_worker
 from shared.errors import Cancelled, EngineFailed
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import Server
 from shared.spec_json import from_spec_dict
-from shared.tokens import TokenCount
+from shared.worker.engine import Model
+from shared.worker.tokens import TokenCount
 from tests.counting import count_words
 from tests.edge_service.conftest import Calls
+from tests.kit.fake_engine import FakeEngine
 
 
-class SteeredEngine:
+class SteeredEngine(FakeEngine):
     """Says the words of the last message, one a token; "wait" waits to be released, "fail" and "give-up" are errors.
 
     Where `answer` is set it says that, whatever it is asked."""
 
-    models = (LoadedModel("qwen_instruct", "steered", 1000), LoadedModel("qwen_base", "steered", 1000))
-    device, dtype = "cpu", "float32"
-
     def __init__(self) -> None:
+        super().__init__(Model("", "steered", context_tokens=1000), self._say, count)
         self.released = asyncio.Event()
-        self.requests: list[TextRequest] = []
-        self.running = 0
         self.answer: str | None = None
 
-    async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
-        self.requests.append(request)
-        self.running += 1
-        try:
-            if self.answer is not None:
-                yield Delta(self.answer, 1)
-                yield Finished("stop", 1, 1, 0.1, 0.1)
-                return
-            words = request.messages[-1].content.split()
-            for count, word in enumerate(words, 1):
-                if word == "wait":
-                    await self.released.wait()
-                if word == "fail":
-                    raise EngineFailed("the engine failed")
-                if word == "give-up":
-                    raise Cancelled("nobody asked for it")
-                yield Delta(f"{word} ", count)
-            yield Finished("stop", len(words), 1, 0.1, 0.1)
-        finally:
-            self.running -= 1
+    async def _say(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
+        if self.answer is not None:
+            yield Delta(self.answer, 1)
+            yield Finished("stop", 1, 1, 0.1, 0.1)
+            return
+        words = request.messages[-1].content.split()
+        for made, word in enumerate(words, 1):
+            if word == "wait":
+                await self.released.wait()
+            if word == "fail":
+                raise EngineFailed("the engine failed")
+            if word == "give-up":
+                raise Cancelled("nobody asked for it")
+            yield Delta(f"{word} ", made)
+        yield Finished("stop", len(words), 1, 0.1, 0.1)
 
-    def count_tokens(self, model: str, texts: Sequence[str]) -> list[TokenCount]:
-        return [count_words("chat", texts, limit=1000, tokens_per_message=5)]
 
-    def vram_used_mb(self) -> int:
-        return 0
-
-    def device_memory_mb(self) -> tuple[int, int]:
-        return 0, 0
-
-    def close(self) -> None: ...
+def count(model: Model, texts: Sequence[str]) -> list[TokenCount]:
+    return [count_words("chat", texts, limit=1000, tokens_per_message=5)]
 
 
 async def started_worker(
     engine: SteeredEngine, listen: str = "127.0.0.1:0", slots: int = 1, **options: object
 ) -> Server:
     config = ChatConfig(model="none", listen=listen, slots=slots, waiting=0, drain_seconds=0, **options)
-    server = Server(ChatWorker(config, lambda _: engine), config)
+    server = Server(chat_worker(config, lambda _: engine), config)
     await server.start()
     return server
 

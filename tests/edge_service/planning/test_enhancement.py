@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chat_service.seam import ChatTurn, Delta, Finished, TextRequest
+from chat_service.engine.interface import ChatTurn, Delta, Finished, TextRequest
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import WorkerJob
 from edge_service.fleet import Fleet

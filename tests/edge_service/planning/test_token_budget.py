@@ -17,7 +17,7 @@ from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.tokens import Counter, TokenCount
+from shared.worker.tokens import Counter, TokenCount
 from tests.kit.decided import decided_later
 from tests.kit.small_fleet import House, following
 

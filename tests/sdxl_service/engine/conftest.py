@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from atelier.small_models import ensure
-from sdxl_service.engine import DiffusersEngine
+from sdxl_service.engine.engine import SdxlEngine
 from tests.sdxl_service.engine.drawing import loaded
 
 
@@ -27,7 +27,7 @@ def model() -> Path:
 
 
 @pytest.fixture(scope="session")
-def engine(model: Path) -> DiffusersEngine:
+def engine(model: Path) -> SdxlEngine:
     return loaded(model)
 
 

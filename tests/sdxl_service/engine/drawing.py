@@ -1,5 +1,7 @@
 """What the tests of the image engine draw, and how they look at it."""
 
+import asyncio
+import contextlib
 import dataclasses
 import io
 from pathlib import Path
@@ -8,25 +10,45 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sdxl_service.engine import DiffusersEngine
-from sdxl_service.seam import ImageRequest, Picture, Step
-from shared.worker_configs import ModelConfig
+from sdxl_service.engine.engine import SdxlEngine
+from sdxl_service.engine.interface import ImageRequest, Picture, Pictures
+from shared.config import ModelConfig
+from shared.worker.engine import Report, Step
 
-REQUEST = ImageRequest("a red boat", "blurry", 72, 64, steps=3, guidance_scale=7.5, seeds=(5,))
+REQUEST = ImageRequest("a red boat", "blurry", 72, 64, steps=3, guidance_scale=7.5, seeds=(5,), model="sdxl")
 
 
-def loaded(source: Path, **config: Any) -> DiffusersEngine:
-    engine = DiffusersEngine(ModelConfig(str(source), device="cpu", **config))
-    engine.load()
+def loaded(source: Path | str, device: str = "cpu", **config: Any) -> SdxlEngine:
+    engine = SdxlEngine()
+    asyncio.run(engine.load(ModelConfig("sdxl", str(source), device=device, **config)))
     return engine
+
+
+def pipeline(engine: SdxlEngine) -> Any:
+    """The pipeline that starts from noise."""
+    return engine._checkpoints["sdxl"].pipeline
 
 
 def ignore(step: Step) -> None:
     pass
 
 
-def draw(engine: DiffusersEngine, **changes: Any) -> tuple[Picture, ...]:
-    return engine.generate(dataclasses.replace(REQUEST, **changes), ignore).pictures
+def generate(engine: SdxlEngine, request: ImageRequest, report: Report = ignore) -> Pictures:
+    """What a job makes. `report` hears of its steps; what it raises ends the job."""
+    return asyncio.run(generated(engine, request, report))
+
+
+async def generated(engine: SdxlEngine, request: ImageRequest, report: Report = ignore) -> Pictures:
+    async with contextlib.aclosing(engine.generate(request)) as events:
+        async for event in events:
+            if isinstance(event, Pictures):
+                return event
+            report(event)
+    raise AssertionError("no pictures")
+
+
+def draw(engine: SdxlEngine, **changes: Any) -> tuple[Picture, ...]:
+    return generate(engine, dataclasses.replace(REQUEST, **changes)).pictures
 
 
 def pixels(picture: Picture) -> np.ndarray[Any, np.dtype[np.int16]]:

@@ -1,0 +1,1 @@
+"""The chat engine: the only folder of this service with torch, which `interface.py` does not import."""

@@ -1,0 +1,1 @@
+"""What every worker is made of. No torch here."""

@@ -1,0 +1,36 @@
+"""Blocking calls beside the event loop, whose ends are always waited for: a thread cannot be stopped."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import TypeVar
+
+ResultT = TypeVar("ResultT")
+
+
+def in_thread(thread: Executor | None, function: Callable[[], ResultT]) -> "asyncio.Future[ResultT]":
+    """Starts a function in a thread of the executor; None stands for the event loop's own."""
+    return asyncio.get_running_loop().run_in_executor(thread, _carried, function)
+
+
+async def ended(running: "asyncio.Future[ResultT]") -> ResultT:
+    """The result of something, once it has ended, however often the waiting itself is cancelled meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait({running})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        running.cancelled() or running.exception()  # seen: an abandoned call's error is nobody's
+        raise cancelled
+    return running.result()
+
+
+def _carried(function: Callable[[], ResultT]) -> ResultT:
+    """What the function returns. Raises RuntimeError for what no future can carry to the event loop."""
+    try:
+        return function()
+    except (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError) as error:
+        # A future refuses the first, the event loop ends with the others, and the last looks like a caller that left.
+        raise RuntimeError(f"the engine raised {type(error).__name__}") from error

@@ -32,7 +32,7 @@ async def following(*addresses: str) -> AsyncIterator[Fleet]:
 async def drawing(folder: Path, engine: FakeImageEngine) -> AsyncIterator[Server]:
     """An image worker in this process."""
     config = SdxlConfig(model="fake", assets=folder.as_uri(), listen="127.0.0.1:0", drain_seconds=0)
-    server = Server(sdxl_worker(config, lambda: engine), config)
+    server = Server(sdxl_worker(config, lambda _: engine), config)
     await server.start()
     try:
         yield server

@@ -244,7 +244,7 @@ async def test_a_worker_gets_a_key_and_nothing_else(
     config = SdxlConfig(
         model="fake", listen="127.0.0.1:0", assets=(tmp_path / "user-library").as_uri(), drain_seconds=0
     )
-    worker = Server(sdxl_worker(config, lambda: engine), config)
+    worker = Server(sdxl_worker(config, lambda _: engine), config)
     await worker.start()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(worker.stop)

@@ -13,12 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 from chat_service.config import ChatConfig
-from chat_service.servicer import ChatWorker
+from chat_service.servicer import chat_worker
 from shared import config, server
 from tests.chat_service.fake_engine import FakeEngine, {script}
 
 told = config.load(ChatConfig, "chat_service")
-server.run(ChatWorker(told, lambda _: FakeEngine({script})), told)
+server.run(chat_worker(told, lambda _: FakeEngine(script={script})), told)
 """
 
 

@@ -47,14 +47,14 @@ async def test_an_answer_counts_for_the_worker_and_leaves_its_slot(house: House)
 
 
 async def test_no_more_than_the_share_is_asked_at_once_and_who_waits_comes_next(house: House) -> None:
-    house.engine.script = hangs
+    house.engine.act = hangs
     chat = ChatWorkers(house.fleet, limits)
     asking = [asyncio.create_task(chat.ask("ann", question(), never)) for _ in range(3)]
     await until(lambda: house.engine.running == 2)
     with pytest.raises(NoFreeSlot, match="1 prompts wait"):
         await chat.ask("ann", question(), never)
     assert house.engine.running == 2, "half of the slots stay free for people"
-    house.engine.script = says_hello
+    house.engine.act = says_hello
     asking[0].cancel()
     assert (await asking[2]).assets
     asking[1].cancel()
@@ -68,7 +68,7 @@ async def test_one_owner_does_not_fill_the_line_of_those_who_wait(
 ) -> None:
     table = Enhancement.model_validate({**data("enhancement"), "share": 0.5, "waiting": 8})
     monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: table)
-    house.engine.script = hangs
+    house.engine.act = hangs
     chat = ChatWorkers(house.fleet, limits)
     asking = [asyncio.create_task(chat.ask("ann", question(), never)) for _ in range(4)]
     await until(lambda: house.engine.running == 2)
@@ -77,7 +77,7 @@ async def test_one_owner_does_not_fill_the_line_of_those_who_wait(
     waiting = asyncio.create_task(chat.ask("bob", question(), never))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    house.engine.script = says_hello
+    house.engine.act = says_hello
     for task in asking:
         task.cancel()
     assert (await waiting).assets
@@ -91,7 +91,7 @@ async def test_a_slot_that_people_have_taken_is_waited_for(house: House) -> None
     worker.in_flight += 4
     asking = asyncio.create_task(chat.ask("ann", question(), never))
     await asyncio.sleep(0)
-    assert house.engine.asked == []
+    assert house.engine.requests == []
     worker.in_flight -= 4
     house.fleet.notify()
     assert (await asking).assets
@@ -104,7 +104,7 @@ async def test_nobody_waits_for_a_model_that_no_worker_has(house: House) -> None
 
 
 async def test_a_worker_that_dies_is_lost_and_ejected(house: House) -> None:
-    house.engine.script = hangs
+    house.engine.act = hangs
     (worker,) = (worker for worker in house.fleet.workers if worker.worker_type == "chat")
     asking = asyncio.create_task(ChatWorkers(house.fleet, limits).ask("ann", question(), never))
     await until(lambda: house.engine.running)
@@ -120,7 +120,7 @@ async def test_a_model_that_hangs_is_asked_no_longer_than_the_policy_says(
 ) -> None:
     short = Enhancement.model_validate({**data("enhancement"), "seconds": 0.1})
     monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: short)
-    house.engine.script = hangs
+    house.engine.act = hangs
     async with asyncio.timeout(5):
         with pytest.raises(DeadlineExceeded):
             await ChatWorkers(house.fleet, limits).ask("ann", question(), never)
@@ -129,7 +129,7 @@ async def test_a_model_that_hangs_is_asked_no_longer_than_the_policy_says(
 
 
 async def test_a_model_that_has_said_enough_is_stopped(house: House) -> None:
-    house.engine.script = hangs  # after its first word
+    house.engine.act = hangs  # after its first word
     callback = await ChatWorkers(house.fleet, limits).ask("ann", question(), lambda said: said == "Hel")
     assert callback.assets[0].content == "Hel"
     assert callback.job_id.startswith("chat_enhance_")

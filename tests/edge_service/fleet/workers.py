@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from chat_service.config import ChatConfig
-from chat_service.servicer import ChatWorker
+from chat_service.servicer import chat_worker
 from edge_service.fleet import Worker
 from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.server import Server
@@ -42,7 +42,7 @@ async def serving(
     """A chat worker in this process."""
     executing = engine or FakeEngine()
     config = ChatConfig(model="none", listen=listen, worker_id=worker_id, slots=slots, drain_seconds=0)
-    server = Server(ChatWorker(config, lambda _: executing), config)
+    server = Server(chat_worker(config, lambda _: executing), config)
     await server.start()
     try:
         yield server

@@ -1,7 +1,7 @@
 """A better prompt or the original one: what a chat model may answer, and what may go wrong with it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,9 @@ from shared.pb.atelier.job.v1 import job_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.pb.atelier.worker.v1 import worker_pb2
-from tests.chat_service.fake_engine import Script, hangs
+from tests.chat_service.fake_engine import hangs
 from tests.kit.decided import decided_later
+from tests.kit.fake_engine import Script
 from tests.kit.policy_tables import data, without
 from tests.kit.small_fleet import House, following
 
@@ -42,7 +43,7 @@ GOOD = "A red fox trots through deep snow at dawn, breath in the cold air, soft 
 def says(*pieces: str, reason: str = "stop") -> Script:
     """An engine that answers in these pieces."""
 
-    async def script(request: TextRequest) -> AsyncIterator[Delta | Finished]:
+    async def script(request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
         for count, piece in enumerate(pieces, 1):
             yield Delta(piece, count)
         yield Finished("length" if reason == "length" else "stop", len(pieces), 5, 0.1, 0.1)
@@ -51,7 +52,7 @@ def says(*pieces: str, reason: str = "stop") -> Script:
 
 
 def raises(error: Exception) -> Script:
-    async def script(request: TextRequest) -> AsyncIterator[Delta | Finished]:
+    async def script(request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
         yield Delta("A red", 1)
         raise error
 
@@ -82,7 +83,7 @@ def improved(fleet: Fleet, job: WorkerJob, mode: edge_pb2.ContentMode, check: An
 async def enhanced(
     house: House, script: Script, mode: edge_pb2.ContentMode = SFW, check: object = passes, **options: float
 ) -> Done:
-    house.engine.script = script
+    house.engine.act = script
     job = sdxl_pb2.SdxlJob(prompt=PROMPT, type=sdxl_pb2.SDXL_JOB_TYPE_SDXL_IMAGE_FAST)
     return await improved(house.fleet, job, mode, check, **options)
 
@@ -108,7 +109,7 @@ async def test_a_good_answer_is_the_prompt_and_the_job_says_who_wrote_it(house: 
 
 async def test_the_model_is_asked_what_the_policy_says(house: House) -> None:
     await enhanced(house, says(GOOD), NSFW)
-    (asked,) = house.engine.asked
+    (asked,) = house.engine.requests
     table = enhancement()
     template = table.template("qwen_instruct", "sdxl_image_fast", NSFW)
     assert template
@@ -123,14 +124,14 @@ async def test_the_model_is_asked_what_the_policy_says(house: House) -> None:
     assert (prefix, len(rest)) == ("", len("1734567890_ghi789"))
 
 
-async def goes_on_for_ever(request: TextRequest) -> AsyncIterator[Delta | Finished]:
+async def goes_on_for_ever(request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
     yield Delta(f" {GOOD}\n", 1)
     yield Delta("\nShort: a wolf\nDetailed: A grey wolf", 2)
     await asyncio.Event().wait()
 
 
 async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None:
-    house.engine.script = goes_on_for_ever
+    house.engine.act = goes_on_for_ever
     job = wan_pb2.WanJob(prompt="a fox", type=wan_pb2.WAN_JOB_TYPE_VIDEO_FAST)
     done = await improved(house.fleet, job, SFW)
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
@@ -141,11 +142,11 @@ async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None
 
 
 async def test_videos_are_improved_by_the_base_model_up_to_the_end_of_the_line(house: House) -> None:
-    house.engine.script = says(f" {GOOD}\n", "\nShort: a wolf\nDetailed: A grey wolf", reason="length")
+    house.engine.act = says(f" {GOOD}\n", "\nShort: a wolf\nDetailed: A grey wolf", reason="length")
     job = wan_pb2.WanJob(prompt="a fox", type=wan_pb2.WAN_JOB_TYPE_VIDEO7B_FAST_ENHANCED)
     done = await improved(house.fleet, job, SFW)
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
-    (asked,) = house.engine.asked
+    (asked,) = house.engine.requests
     assert asked.model == "qwen_base"
     assert [turn.role for turn in asked.messages] == ["user"]
     assert asked.messages[0].content.endswith("Short: a fox\nDetailed:")
@@ -172,7 +173,7 @@ async def test_marks_around_the_answer_are_not_part_of_the_prompt(house: House, 
             "the answer has 78 tokens of clip_l, of which the model reads 77",
         ),
         (raises(EngineFailed("the model failed")), "no chat worker answered (engine_failed)"),
-        (raises(RuntimeError("sentinel-8731")), "no chat worker answered (internal)"),
+        (raises(RuntimeError("sentinel-8731")), "no chat worker answered (engine_failed)"),
     ],
 )
 async def test_what_is_no_prompt_leaves_the_original_as_it_was(house: House, script: Script, why: str) -> None:
@@ -198,7 +199,7 @@ async def test_a_model_that_hangs_costs_no_more_time_than_the_policy_says_and_is
 
 async def test_a_caller_who_does_not_wait_gets_the_original_at_once_and_nobody_is_asked(house: House) -> None:
     failed(await enhanced(house, says(GOOD), seconds_left=1.0), "the caller waits too short a time for it")
-    assert house.engine.asked == []
+    assert house.engine.requests == []
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import ImageRequest, Picture, Pictures
 from shared.config import ModelConfig
 from shared.worker.engine import Report, Step
+from tests.kit.torch_threads import compute_with_one_thread
 
 REQUEST = ImageRequest("a red boat", "blurry", 72, 64, steps=3, guidance_scale=7.5, seeds=(5,), model="sdxl")
 
 
 def loaded(source: Path | str, device: str = "cpu", **config: Any) -> SdxlEngine:
     engine = SdxlEngine()
+    compute_with_one_thread(engine)
     asyncio.run(engine.load(ModelConfig("sdxl", str(source), device=device, **config)))
     return engine
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from shared.config import ModelConfig
 from shared.worker.engine import Report, Step
+from tests.kit.torch_threads import compute_with_one_thread
 from wan_service.engine.engine import WanEngine
 from wan_service.engine.interface import VideoRequest, VideoResult
 
@@ -28,6 +29,7 @@ TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 
 def loaded(source: Path | str, device: str = "cpu", **config: Any) -> WanEngine:
     engine = WanEngine()
+    compute_with_one_thread(engine)
     asyncio.run(engine.load(ModelConfig("wan", str(source), device=device, **config)))
     return engine
 
@@ -42,16 +44,16 @@ def ignore(step: Step) -> None:
 
 def generate(engine: WanEngine, request: VideoRequest, report: Report = ignore) -> VideoResult:
     """What a job makes. `report` hears of its steps; what it raises ends the job."""
+    return asyncio.run(generated(engine, request, report))
 
-    async def generated() -> VideoResult:
-        async with contextlib.aclosing(engine.generate(request)) as events:
-            async for event in events:
-                if isinstance(event, VideoResult):
-                    return event
-                report(event)
-        raise AssertionError("no video")
 
-    return asyncio.run(generated())
+async def generated(engine: WanEngine, request: VideoRequest, report: Report = ignore) -> VideoResult:
+    async with contextlib.aclosing(engine.generate(request)) as events:
+        async for event in events:
+            if isinstance(event, VideoResult):
+                return event
+            report(event)
+    raise AssertionError("no video")
 
 
 def make(engine: WanEngine, request: VideoRequest = REQUEST, **changes: Any) -> VideoResult:

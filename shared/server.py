@@ -7,6 +7,7 @@ caller is told Draining, as one is who comes too late.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -184,6 +185,7 @@ async def _run(service: Service, config: ServiceConfig) -> None:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+        freeze_heap()
         await stopping
         log.info("draining", extra={"seconds": config.drain_seconds})
     finally:
@@ -191,6 +193,13 @@ async def _run(service: Service, config: ServiceConfig) -> None:
         with _ends_within(config.drain_seconds + HAND_BACK_SECONDS + CLOSE_SECONDS):
             await server.stop()
     log.info("stopped")
+
+
+def freeze_heap() -> None:
+    """Takes what a started service keeps (modules, tables, models) out of garbage collection: looking at it again and
+    again is a twentieth of a busy service's time. Python's advice for this is the same; see `gc.freeze`."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextlib.contextmanager

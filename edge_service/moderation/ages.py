@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from edge_service.moderation.normalize import SIGNED, Reading, key, plain
+from edge_service.moderation.normalize import SIGNED, Reading, by_word, key, plain
 from edge_service.moderation.words import age_words as words
 
 MAJORITY = 18
@@ -61,6 +61,7 @@ def tells_minor(reading: Reading, year: int) -> bool:
     return _in_signs(reading.plain, year) or any(_in_tokens(tokens, year) for tokens in seen)
 
 
+@by_word
 def _undisguised(word: str) -> str:
     """A number or a word of age for what is written with signs or with letters repeated: "f0urteen", "yeeears"."""
     if word.isdecimal() or (word.isalpha() and not _REPEATED.search(word)):
@@ -75,7 +76,7 @@ def _tokens(text: str) -> list[str]:
 
 def _in_tokens(tokens: list[str], year: int) -> bool:
     padded = [*[""] * _BEFORE, *tokens, *[""] * _AFTER]
-    told = {token for token in set(tokens) if token in BORN or any(True for _ in _numbers(token))}
+    told = {token for token in tokens if token in BORN or _numbers(token)}
     if not told:
         return False
     rows = set(zip(*(padded[start:] for start in range(_BEFORE + 1 + _AFTER)), strict=False))
@@ -90,8 +91,13 @@ def _tells(near: tuple[str, ...], year: int) -> bool:
     return any(_is_age(number, near) for number in _numbers(token))
 
 
-def _numbers(token: str) -> Iterator[int]:
+@by_word
+def _numbers(token: str) -> tuple[int, ...]:
     """The numbers under 19 that a token holds, also one with its unit in the same word ("vierzehnjährige")."""
+    return tuple(_numbers_in(token))
+
+
+def _numbers_in(token: str) -> Iterator[int]:
     if token in NUMBERS:
         yield NUMBERS[token]
     elif token[:1].isdecimal():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks.chaos.history import History
 from benchmarks.chaos.store import ENDED, Final, Job
 from benchmarks.chaos.work import Note, Work, picture, words
-from edge_service.queue.execution import MAX_ATTEMPTS
+from edge_service.queue.retries import MAX_ATTEMPTS
 from edge_service.queue.rows import status_word
 from shared.errors import to_job_error
 from shared.pb.atelier.chat.v1 import chat_pb2

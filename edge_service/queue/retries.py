@@ -1,4 +1,5 @@
-"""Retries: how many attempts a job has (max_attempts), the backoff between them, and writes while no database is there."""
+"""Retries: how many attempts a job has (max_attempts), the backoff between them, and writes repeated while the database
+is away."""
 
 import asyncio
 import random

@@ -84,7 +84,8 @@ class ChatWorkers:
         if not any(worker.worker_type == "chat" and model in worker.offers() for worker in self._fleet.connected()):
             raise NoWorker(f"no chat worker with {model} is connected")
         most = max(1, int(table.share * self._fleet.slots("chat")))
-        return self._fleet.choose("chat", [model]) if self._asking < most else None
+        placement = self._fleet.choose("chat", [model]) if self._asking < most else None
+        return placement.worker if placement else None
 
 
 class _Question:

@@ -66,8 +66,6 @@ class Worker:
         self.in_flight = 0
         self.leaving = False
         """No longer among the addresses of its name: it gets no new job."""
-        self.routing: str | None = None
-        """What was weighed when the fleet last chose it: recorded with the attempts that it gets then."""
         self.breaker = CircuitBreaker()
         self._speed, self._credentials = speed, credentials or Credentials()
         self._others = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from edge_service.accounts.tiers import tiers
 from edge_service.adapters.notifications import NEW, STOPPED, Notifications
 from edge_service.domain.kinds import KINDS
-from edge_service.fleet import Fleet, Worker
+from edge_service.fleet import Fleet, Placement, Worker
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.event_writer import event_writer
 from edge_service.queue.execution import Execution, worker_slot
@@ -65,13 +65,14 @@ class Dispatcher:
             while not self._draining.is_set():
                 queued.clear()
                 changed = self._fleet.changed
-                for worker in self._fleet.candidates(worker_type):
+                for placement in self._fleet.candidates(worker_type):
                     with _surviving():  # one that says nonsense must not stand in the way of the others
-                        await self._fill(worker)
+                        await self._fill(placement)
                 await _first(POLL_SECONDS, queued, changed, self._draining)
 
-    async def _fill(self, worker: Worker) -> None:
-        free, slot = worker.free, worker_slot(worker)
+    async def _fill(self, placement: Placement) -> None:
+        worker, slot = placement.worker, worker_slot(placement)
+        free = worker.free
         if slot is None or free <= 0:
             return
         leases = await self._leases.lease(slot, self._fleet.offers(worker), free, tiers().ageing_seconds)

@@ -12,7 +12,7 @@ import grpc
 
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import Callback, kind_of
-from edge_service.fleet import Worker
+from edge_service.fleet import Placement, Worker
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.retries import MAX_ATTEMPTS, Retry, retry_after, retry_until_database_is_back
@@ -151,12 +151,13 @@ class Execution:
         return retry_after(error, failures)
 
 
-def worker_slot(worker: Worker) -> WorkerSlot | None:
-    """A worker as the tables know it; None if it has just been lost."""
+def worker_slot(placement: Placement) -> WorkerSlot | None:
+    """A chosen worker as the tables know it; None if it has just been lost."""
+    worker = placement.worker
     if worker.description is None or worker.status is None:
         return None
     return WorkerSlot(
-        worker.worker_type, worker.address, worker.description.worker_id, worker.status.slots, worker.routing
+        worker.worker_type, worker.address, worker.description.worker_id, worker.status.slots, placement.routing
     )
 
 

@@ -44,7 +44,7 @@ class WorkerSlot:
     worker_id: str
     slots: int
     routing: str | None = None
-    """What was weighed when it was chosen; stored with the attempts that it gets."""
+    """What was weighed when the fleet chose it; stored with the attempts that it gets."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from edge_service.domain.kinds import KINDS
-from edge_service.fleet.channel import Channel, Credentials
+from edge_service.fleet.channel import Channels, Credentials
 from edge_service.fleet.circuit_breaker import CircuitBreaker, State
 from shared.errors import (
     AtelierError,
@@ -34,17 +34,6 @@ SILENCE_SECONDS = 8.0
 RECONNECT_SECONDS = (0.2, 5.0)
 # How many fields the log names when a worker says what cannot be.
 MAX_NAMED = 5
-OPTIONS = (
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 2_000),  # how long a connection may take; a frozen peer's never comes about
-    # Else workers of one address, one after another, would share what gRPC remembers of failing to connect.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 Notify = Callable[[], None]
 # Worker id -> its measured speed in comparison with others of its type, 1 for the average; None while unknown.
@@ -67,28 +56,9 @@ class Worker:
         self.leaving = False
         """No longer among the addresses of its name: it gets no new job."""
         self.breaker = CircuitBreaker()
-        self._speed, self._credentials = speed, credentials or Credentials()
+        self._speed, self._channels = speed, Channels(credentials or Credentials())
         self._others = 0
-        self._opened: Channel | None = None
-        self._version: object = None
-        self._replaced: list[Channel] = []
         self._refused = False
-
-    @property
-    def _channel(self) -> Channel:
-        # Made at first use: a channel belongs to the event loop that runs when it is made.
-        if self._opened is None:
-            self._version = self._credentials.version
-            self._opened = self._credentials.channel(self.address, OPTIONS)
-        return self._opened
-
-    async def _renew(self) -> None:
-        """Connects with the certificates of now. Jobs that run over the old channel end there."""
-        if self._opened is not None and self._version != self._credentials.version:
-            self._replaced.append(self._opened)
-            self._opened = None
-        while self._replaced and not self.in_flight:
-            await self._replaced.pop().close()
 
     @property
     def accepting(self) -> bool:
@@ -130,13 +100,13 @@ class Worker:
         """Starts one job; returns the streaming call. Raises Draining if the worker has left the fleet."""
         if self.leaving:
             raise Draining("the worker has left")
-        return KINDS[self.worker_type].stub_class(self._channel).Generate(request, timeout=timeout)
+        return KINDS[self.worker_type].stub_class(self._channels.to(self.address)).Generate(request, timeout=timeout)
 
     async def count_tokens(self, model: str, texts: Sequence[str], timeout: float) -> Sequence[worker_pb2.TokenCount]:
         """What the tokenizers of one of its models make of texts, whatever it does meanwhile. Raises AtelierError."""
         if self.leaving:
             raise Draining("the worker has left")
-        stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
+        stub = worker_pb2_grpc.WorkerServiceStub(self._channels.to(self.address))
         request = worker_pb2.CountTokensRequest(model=model, texts=texts)
         try:
             answer: worker_pb2.CountTokensResponse = await stub.CountTokens(request, timeout=timeout)
@@ -198,8 +168,8 @@ class Worker:
 
     async def _watched(self, notify: Notify) -> AtelierError:
         """Asks the worker what it is, then relays its status until the stream ends; returns why it ended."""
-        await self._renew()
-        stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
+        await self._channels.renew(idle=not self.in_flight)
+        stub = worker_pb2_grpc.WorkerServiceStub(self._channels.to(self.address))
         try:
             answer = await stub.Describe(worker_pb2.DescribeRequest(), timeout=SILENCE_SECONDS)
             check(answer.worker)
@@ -231,8 +201,7 @@ class Worker:
     async def close(self) -> None:
         """Ends every call to it."""
         self.leaving = True
-        for channel in filter(None, (self._opened, *self._replaced)):
-            await channel.close()
+        await self._channels.close()
 
     def message(self) -> edge_pb2.Worker:
         """The worker as operators see it."""

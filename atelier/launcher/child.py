@@ -1,4 +1,4 @@
-"""One process of the house: its start, its output, its restarts and its end."""
+"""One process of the stack: its start, its output, its restarts and its end."""
 
 import asyncio
 import contextlib

@@ -32,7 +32,7 @@ _STEPS = re.compile(r"[+-]+")
 _ENDING_STEPS = re.compile(r"[+-]++(?=[\s,.;:!?()\[\]{}]|$)")
 # The end of a group, "1.3)" behind a colon; in place of the number there may be something like one, or nothing.
 _INSIDE = re.compile(r":\s*+([+-]?\.?\d[^\s():]*+|[+-]?[0-9.]++)?\s*+\)")
-# Compel weighs what stands in quotes; here quotes are text, and nobody shall think that they are not.
+# Compel weighs what stands in quotes; here quotes are text, and must not look like syntax.
 _QUOTED = re.compile(rf'"[^"]+"(?=(?:[+-]++|{_DIGITS})(?:[\s,.;:!?()]|$))')
 # What compel reads as a call.
 _CALL = re.compile(r"\.(and|add|blend|swap|attend)\(", re.IGNORECASE)

@@ -76,7 +76,7 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the launcher, which then stops everybody in order
+            start_new_session=True,  # Ctrl-C is for the launcher, which then stops all processes in order
             limit=MAX_LINE,
         )
         self._output = asyncio.create_task(self._read())

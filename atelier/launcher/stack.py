@@ -168,6 +168,6 @@ async def opened(plan: Plan, report: Report) -> AsyncIterator[Stack]:
 
 
 async def _proxy_address(folder: Path) -> str:
-    while not (address := await asyncio.to_thread(envoy.bound_address, folder)):  # noqa: ASYNC110 - nobody tells
+    while not (address := await asyncio.to_thread(envoy.bound_address, folder)):  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(POLL_SECONDS)
     return address

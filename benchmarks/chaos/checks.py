@@ -84,7 +84,7 @@ def acknowledged_is_stored(evidence: Evidence) -> Found:
 
 
 def nothing_is_stored_unasked(evidence: Evidence) -> Found:
-    """A job that no key stands for was made by nobody; each submission of the harness has a key."""
+    """Each submission of the harness has a key, so a job without one was never asked for."""
     known = set(evidence.final.keys.values())
     for job_id in evidence.final.jobs:
         if job_id not in known:

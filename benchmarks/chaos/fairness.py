@@ -1,4 +1,4 @@
-"""Who goes next: one job before another's thousand, equal worker-seconds, urgency first, and nobody for ever last."""
+"""Who goes next: one job before another's thousand, equal worker-seconds, urgency first, and no job waits for ever."""
 
 import asyncio
 import time

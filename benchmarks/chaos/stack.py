@@ -22,7 +22,7 @@ from benchmarks.chaos.postgres import Postgres
 from benchmarks.chaos.work import Note, notes
 
 START_SECONDS = 60.0
-# One that was killed is started again after this long, as whoever runs it would.
+# A killed process is started again after this long, as a supervisor would.
 RESTART_SECONDS = 0.5
 # An edge that finds no database ends; one that ends young more often than any outage lasts cannot start at all.
 MAX_DEATHS, YOUNG_SECONDS = 12, 10.0

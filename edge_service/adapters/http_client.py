@@ -25,7 +25,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 GET_HEADERS = {"Accept": "image/png, image/jpeg, image/webp", "Accept-Encoding": "identity", "User-Agent": "Atelier"}
 # A name may stand for many addresses; only so many are tried.
 MAX_TRIED = 4
-# Names that nobody answers for hold a thread for many seconds; they must not hold up the others.
+# Looking up a name without an answering server holds a thread for many seconds; it must not hold up the others.
 RESOLVING_THREADS = 32
 
 Resolve = Callable[[str, int], Awaitable[Iterable[str]]]

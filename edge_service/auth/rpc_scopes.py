@@ -64,10 +64,10 @@ def effective(scopes: Collection[str], permissions: Collection[str]) -> frozense
 
 
 def authorise(method: str, tier: str, scopes: Collection[str], permissions: PermissionsOf) -> None:
-    """Raises PermissionDenied, naming what is missing. An RPC that is not in the table is open to nobody."""
+    """Raises PermissionDenied, naming what is missing. An RPC that is not in the table is refused to all."""
     wanted = REQUIREMENTS.get(method)
     if wanted is None:
-        raise PermissionDenied(f"{method} says nothing of what it needs, so nobody may call it")
+        raise PermissionDenied(f"{method} is not in the table of scopes, so it is refused to all")
     if wanted == KNOWN:
         return
     if wanted not in scopes:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # A frozen worker is noticed by keepalive within 8 s; a status stream that says nothing for longer is dead too.
 SILENCE_SECONDS = 8.0
 RECONNECT_SECONDS = (0.2, 5.0)
-# How many fields the log names when a worker says what cannot be.
+# How many fields the log names when a worker's description is invalid.
 MAX_NAMED = 5
 
 Notify = Callable[[], None]
@@ -41,7 +41,7 @@ Speed = Callable[[str], float | None]
 
 
 def unmeasured(worker_id: str) -> float | None:
-    """The speed of workers nobody has measured."""
+    """The speed of a worker that was not measured."""
     return None
 
 
@@ -114,10 +114,10 @@ class Worker:
             raise from_rpc_error(error) from None
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
-                raise  # not the call was cancelled, but whoever waits for it
+                raise  # not the call was cancelled, but the task that waits for it
             raise WorkerLost("the connection to the worker was closed while it counted") from None
         if not answer.counts or not all(_plausible(count, texts) for count in answer.counts):
-            raise EngineFailed("the worker counts tokens as nobody can")
+            raise EngineFailed("the worker's token counts contradict the text")
         return answer.counts
 
     @contextlib.contextmanager
@@ -177,11 +177,11 @@ class Worker:
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)
         except TimeoutError:
-            return WorkerLost("the worker says nothing any more")
+            return WorkerLost("the worker's status stream fell silent")
         except InvalidRequest as refused:
             fields = ", ".join(violation.field for violation in refused.violations[:MAX_NAMED])
-            log.warning("what a worker says of itself is refused", extra={"address": self.address, "fields": fields})
-            return WorkerLost("the worker says of itself what cannot be")
+            log.warning("a worker's description is invalid", extra={"address": self.address, "fields": fields})
+            return WorkerLost("the worker's description is invalid")
         except Exception:
             log.exception("following a worker failed", extra={"address": self.address})
             return WorkerLost("the worker could not be followed")

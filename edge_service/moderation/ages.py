@@ -136,7 +136,7 @@ def _has_unit(following: tuple[str, ...]) -> bool:
 
 
 def _is_recent(token: str, year: int) -> bool:
-    """Whether a token is, or ends in, a year in which someone was born who may be under 18."""
+    """Whether a token is, or ends in, a year of birth of a person who may be under 18."""
     years = [int(part) for part in re.findall(r"\d+", token)[:3] if len(part) == 4]
     return any(born >= year - MAJORITY for born in years)
 

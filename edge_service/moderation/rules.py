@@ -66,7 +66,7 @@ class Classification(Strict):
 
 
 class Content(Strict):
-    """The whole policy. `most_explicit` is the mode that nobody gets beyond."""
+    """The whole policy. `most_explicit` is the mode that no account gets beyond."""
 
     version: int
     most_explicit: Mode = "sfw"

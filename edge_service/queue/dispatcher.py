@@ -66,7 +66,7 @@ class Dispatcher:
                 queued.clear()
                 changed = self._fleet.changed
                 for placement in self._fleet.candidates(worker_type):
-                    with _surviving():  # one that says nonsense must not stand in the way of the others
+                    with _surviving():  # an invalid answer of one worker must not keep the others from their jobs
                         await self._fill(placement)
                 await _first(POLL_SECONDS, queued, changed, self._draining)
 
@@ -100,7 +100,7 @@ class Dispatcher:
             with _surviving():
                 try:
                     await self._leases.expire()
-                    # Ours first: after a stall of the database our own leases may look as if nobody held them.
+                    # Ours first: after a stall of the database our own leases may look expired.
                     await self._execution.renew()
                 except errors.DatabaseUnavailable:
                     patient_until = time.monotonic() + GRACE_SECONDS

@@ -66,13 +66,13 @@ class Execution:
                     worker.failed(errors.WorkerLost("the worker does not know this edge"), lease.owner)
                     failure = errors.Draining("the worker does not know this edge")
                 if isinstance(failure, errors.Cancelled):
-                    failure = errors.WorkerLost("the worker gave up the job, and nobody had asked it to")
+                    failure = errors.WorkerLost("the worker gave up the job without being asked to")
                 if isinstance(failure, WORKER_FAULTS):
                     worker.failed(failure, lease.owner)
                 raise failure from None
             except asyncio.CancelledError:
                 if (task := asyncio.current_task()) and task.cancelling():
-                    raise  # not the call was cancelled, but whoever reads it
+                    raise  # not the call was cancelled, but the task that reads it
                 raise errors.Cancelled("the job was stopped") from None
             finally:
                 call.cancel()
@@ -92,13 +92,13 @@ class Execution:
                     one.call.cancel()
 
     async def complete(self, lease: Lease, worker: Worker, callback: Callback, rest: Unwritten) -> None:
-        """Stores the result, whatever the database is doing now. Raises Cancelled if the lease is lost."""
+        """Stores the result, and waits for the database if it is away. Raises Cancelled if the lease is lost."""
         rows = _asset_rows(lease, callback)
         _finish(lease, callback)
         worker.succeeded()
         seconds = time.monotonic() - self._running[lease.job_id, lease.attempt].began
         if not await retry_until_database_is_back(lambda: self._leases.complete(lease, callback, rows, rest)):
-            # Cancelled, or given to another worker: nobody will ever ask for these files.
+            # Cancelled, or given to another worker: no row will ever name these files.
             await self._assets.delete(*(row.key for row in rows))
             raise errors.Cancelled("the job ended before its result came")
         if worker.description:
@@ -116,7 +116,7 @@ class Execution:
 
     @contextlib.asynccontextmanager
     async def attempt(self, lease: Lease) -> AsyncIterator[None]:
-        """Records how the block ends, whatever ends it, and raises it again: no leased job is left behind.
+        """Records how the block ends and raises what ended it again: no leased job is left behind.
 
         An error of ours fails or requeues the job. Where the block is cancelled or closed, a turn of a chat is
         cancelled with it, for its caller has gone; another job goes back to the queue, for this replica stops.
@@ -168,7 +168,7 @@ def _terminal_state(error: errors.AtelierError) -> str:
 
 
 def _asset_rows(lease: Lease, callback: Callback) -> list[AssetRow]:
-    """The stored files of a callback. The owner is the job's, never the payload's: a key of anyone else is refused."""
+    """The stored files of a callback. The owner is the job's, not the payload's: a key of another owner is refused."""
     if callback.job_id != lease.job_id or callback.status != job_pb2.JOB_STATUS_COMPLETED:
         raise errors.EngineFailed("the worker's result is not that of this job")
     files = kind_of(callback).files(callback)

@@ -30,7 +30,7 @@ class References:
         """Fills `references` of a steered job and clears the fields that named the pictures.
 
         Raises PermissionDenied if the caller's tier has no references, InvalidRequest for what is neither key nor URL,
-        AssetNotFound also for a key of somebody else's, and ReferenceUnusable for what cannot be fetched or is none.
+        AssetNotFound also for a key of another owner, and ReferenceUnusable for what cannot be fetched or is none.
         """
         kind = kind_of(job)
         pictures = kind.wanted_references(job)

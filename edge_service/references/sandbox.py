@@ -1,8 +1,8 @@
 """Pictures of strangers: bytes -> a picture that is safe to give to a model.
 
 Decoded by `decoder.py` in a process of its own, at most two at once. A thread would have been 0.1 s faster a picture,
-but could not be stopped when a decoder hangs, would share the edge's memory with a bomb, and its secrets with whoever
-finds the next hole in a decoder of images. Its output goes to a file whose size the system limits, not to a pipe.
+but could not be stopped when a decoder hangs, would share the edge's memory with a bomb, and its secrets with code that
+uses a hole in an image decoder. Its output goes to a file whose size the system limits, not to a pipe.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 A row comes before its file and is hidden until the file is there: `deleted` then lies in the future. Whatever is cut
 short in between is removed by housekeeping when that time has come. While a row is there, its key is not used for
-another file, so that nobody's late removal of the old one can hit it.
+another file, so that a late removal of the old one cannot hit it.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class Uploads:
         self._database, self._assets, self._decoders = database, assets, Decoders()
         self.check_storage = Accounts(database).check_storage
         self.limiter = PerOwnerLimiter(MAX_CONCURRENT, MAX_PER_OWNER)
-        """Whoever takes bytes of a stranger into memory has one first."""
+        """A permit to take the bytes of one upload into memory: so many at once."""
 
     def close(self) -> None:
         self._decoders.close()
@@ -62,7 +62,7 @@ class Uploads:
     async def of_key(self, owner: str, key: str) -> job_pb2.Reference:
         """The upload that has a key, or that becomes of the job's picture that has it.
 
-        Raises AssetNotFound, also for somebody else's, PictureRefused, StorageUnavailable.
+        Raises AssetNotFound, also for a key of another owner, PictureRefused, StorageUnavailable.
         """
         row = next(iter(await self._rows(OF_KEY, owner=owner, key=key)), None)
         if row is None:

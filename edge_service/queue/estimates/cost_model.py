@@ -99,7 +99,7 @@ class CostModel:
         self._flushing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Reads what was learned so far, and forgets what nobody has learned about for long."""
+        """Reads what was learned so far, and forgets kinds that have had no jobs for long."""
         async with self._database.connection() as connection:
             await connection.execute(FORGET)
             await self._read(connection)
@@ -123,7 +123,7 @@ class CostModel:
             self._owe(lease.worker_type, lease.owner, seconds - lease.cost)
 
     async def flush(self) -> None:
-        """Stores what was learned, reads what others learned, and corrects shares and estimates of queued jobs.
+        """Stores what was learned, reads what other replicas learned, and corrects shares and estimates of queued jobs.
 
         Raises DatabaseUnavailable; then what was not stored is kept for the next time."""
         async with self._flushing, self._database.connection() as connection:

@@ -59,7 +59,7 @@ WITH due AS (
 UPDATE outbox SET tries = tries + 1, next_try = now() + %(lease)s * interval '1 second' FROM due, jobs
 WHERE outbox.job_id = due.job_id AND outbox.number = due.number AND jobs.id = due.job_id
 RETURNING outbox.*, jobs.worker_type, jobs.worker_id, jobs.webhook_url, jobs.callback, jobs.error AS job_error"""
-# A receiver has it, whoever sent it and whatever happened since.
+# The receiver has it, also if another replica has taken the row over since.
 DELIVERED = """
 UPDATE outbox SET state = 'delivered', error = NULL
 WHERE job_id = %(job_id)s AND number = %(number)s AND state = 'pending'"""

@@ -137,7 +137,7 @@ def _limit() -> None:
 def main() -> int:
     """Runs the program."""
     _limit()
-    Image.MAX_IMAGE_PIXELS = None  # judged above, and not by a warning
+    Image.MAX_IMAGE_PIXELS = None  # checked above, and not by a warning
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**20
     try:

@@ -13,7 +13,7 @@ from edge_service.adapters.http_client import GuardedHttpClient, RequestFailed
 from edge_service.adapters.url_guard import UrlGuard
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds import WantedReference, WorkerJob, kind_of
-from edge_service.references.sandbox import MAX_BYTES, PictureRefused
+from edge_service.references.sandbox import MAX_BYTES, InvalidImage
 from edge_service.references.uploads import Source, Uploads
 from shared.assets import KEY
 from shared.errors import AssetNotFound, InvalidRequest, PermissionDenied, ReferenceUnusable, Violation
@@ -67,7 +67,7 @@ class References:
             raise AssetNotFound(f"{picture.field}: {error.message}") from None
         except RequestFailed as error:
             raise ReferenceUnusable(f"{picture.field}: could not be fetched: {error.why}") from None
-        except PictureRefused as error:
+        except InvalidImage as error:
             raise ReferenceUnusable(f"{picture.field}: this file {error.why}") from None
 
     def _place(self, job: WorkerJob, picture: WantedReference, reference: job_pb2.Reference) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edge_service.accounts.quotas import Accounts
 from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.adapters.limiter import PerOwnerLimiter
-from edge_service.references.sandbox import MAX_BYTES, Decoders, Picture, PictureRefused
+from edge_service.references.sandbox import MAX_BYTES, Decoders, InvalidImage, Picture
 from shared.assets import AssetStore
 from shared.errors import AssetNotFound
 from shared.pb.atelier.job.v1 import job_pb2
@@ -62,7 +62,7 @@ class Uploads:
     async def of_key(self, owner: str, key: str) -> job_pb2.Reference:
         """The upload that has a key, or that becomes of the job's picture that has it.
 
-        Raises AssetNotFound, also for a key of another owner, PictureRefused, StorageUnavailable.
+        Raises AssetNotFound, also for a key of another owner, InvalidImage, StorageUnavailable.
         """
         row = next(iter(await self._rows(OF_KEY, owner=owner, key=key)), None)
         if row is None:
@@ -70,7 +70,7 @@ class Uploads:
         if row["source_sha256"]:
             return _reference(row)
         if row["type"] != "image" or row["bytes"] > MAX_BYTES:
-            raise PictureRefused(f"is no picture of at most {MAX_BYTES} bytes")
+            raise InvalidImage(f"is no picture of at most {MAX_BYTES} bytes")
         if found := await self.find(Source(owner, row["sha256"])):
             return found
         data = await self._assets.read(key)
@@ -85,7 +85,7 @@ class Uploads:
     async def keep(self, source: Source, data: bytes, key: str = "") -> job_pb2.Reference:
         """Stores a picture, under `key` if it was promised one, and returns what became of it.
 
-        Raises PictureRefused, StorageUnavailable, and AssetNotFound if the key was deleted since it was promised.
+        Raises InvalidImage, StorageUnavailable, and AssetNotFound if the key was deleted since it was promised.
         """
         if found := await self.find(source):
             return found

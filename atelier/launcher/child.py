@@ -15,7 +15,7 @@ from pathlib import Path
 Report = Callable[[str, str], None]
 LEASH = Path(__file__).with_name("leash.py")
 POLL_SECONDS = 0.05
-BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 # A process that ran this long was well, and its next crash counts as its first.
 WELL_SECONDS = 60.0
 LAST_WORDS_SECONDS = 0.5
@@ -107,7 +107,7 @@ class Child:
             if self._stopping:
                 return
             crashes = 0 if time.monotonic() - started > WELL_SECONDS else crashes
-            pause = BACK_OFF_SECONDS[min(crashes, len(BACK_OFF_SECONDS) - 1)]
+            pause = BACKOFF_SECONDS[min(crashes, len(BACKOFF_SECONDS) - 1)]
             self._report(self.name, f"ended with {_spoken(code)}; starting again in {pause:g} s")
             crashes += 1
             await asyncio.sleep(pause)

@@ -67,7 +67,7 @@ def authorise(method: str, tier: str, scopes: Collection[str], permissions: Perm
     """Raises PermissionDenied, naming what is missing. An RPC that is not in the table is refused to all."""
     wanted = REQUIREMENTS.get(method)
     if wanted is None:
-        raise PermissionDenied(f"{method} is not in the table of scopes, so it is refused to all")
+        raise PermissionDenied(f"{method} is not in the table of scopes, so all calls of it are refused")
     if wanted == KNOWN:
         return
     if wanted not in scopes:

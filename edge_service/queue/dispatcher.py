@@ -48,12 +48,12 @@ class Dispatcher:
         """Leases no more; what runs goes on."""
         self._draining.set()
 
-    async def close(self, patience_seconds: float) -> None:
+    async def close(self, grace_seconds: float) -> None:
         """Lets running jobs end for a while, then gives the others back to the queue."""
         self.drain()
         await asyncio.gather(*self._leasing, return_exceptions=True)
         if self._running:
-            await asyncio.wait(self._running, timeout=patience_seconds)
+            await asyncio.wait(self._running, timeout=grace_seconds)
         for task in (*self._running, *self._watching):
             task.cancel()
         await asyncio.gather(*self._running, *self._watching, return_exceptions=True)
@@ -95,7 +95,7 @@ class Dispatcher:
                 await _first(RENEW_SECONDS, stopped)
 
     async def _sweep(self) -> None:
-        patient_until = 0.0
+        grace_until = 0.0
         while True:
             with _surviving():
                 try:
@@ -103,9 +103,9 @@ class Dispatcher:
                     # Ours first: after a stall of the database our own leases may look expired.
                     await self._execution.renew()
                 except errors.DatabaseUnavailable:
-                    patient_until = time.monotonic() + GRACE_SECONDS
+                    grace_until = time.monotonic() + GRACE_SECONDS
                     raise
-                if time.monotonic() >= patient_until:
+                if time.monotonic() >= grace_until:
                     await self._take_over()
             await asyncio.sleep(POLL_SECONDS)
 

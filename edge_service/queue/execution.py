@@ -152,7 +152,7 @@ class Execution:
 
 
 def worker_slot(placement: Placement) -> WorkerSlot | None:
-    """A chosen worker as the tables know it; None if it has just been lost."""
+    """The worker slot of a chosen worker, as the tables know it; None if the worker has just been lost."""
     worker = placement.worker
     if worker.description is None or worker.status is None:
         return None

@@ -37,7 +37,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class WorkerSlot:
-    """Where a job can go: a worker as the tables know it."""
+    """A worker slot: the worker that a job can go to, as the tables know it, and how many jobs it runs at once."""
 
     worker_type: str
     address: str

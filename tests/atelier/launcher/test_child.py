@@ -72,7 +72,7 @@ async def test_a_child_says_where_it_listens(stack: Stack) -> None:
 async def test_a_killed_child_is_reported_and_comes_back_on_its_port(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child_module, "BACK_OFF_SECONDS", (0.05,))
+    monkeypatch.setattr(child_module, "BACKOFF_SECONDS", (0.05,))
     child = await stack.start(SERVER, PORTS)
     before = dict(await child.bound())
     supervising = asyncio.create_task(child.supervise())
@@ -90,7 +90,7 @@ async def test_a_killed_child_is_reported_and_comes_back_on_its_port(
 async def test_a_child_that_keeps_crashing_is_given_longer_and_longer_pauses(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child_module, "BACK_OFF_SECONDS", (0.01, 0.02, 0.03))
+    monkeypatch.setattr(child_module, "BACKOFF_SECONDS", (0.01, 0.02, 0.03))
     child = await stack.start("raise SystemExit(3)")
     supervising = asyncio.create_task(child.supervise())
     await stack.hears("starting again in 0.03 s")

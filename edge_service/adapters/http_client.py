@@ -138,7 +138,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
         raise RequestFailed("name not found")
 
     async def _allowed(self, host: str, port: int) -> list[str]:
-        """The addresses of a host. One that is not allowed spoils them all: which is taken must not be luck."""
+        """The addresses of a host. Raises AddressRefused if any is not allowed: which one is taken is arbitrary."""
         try:
             found = list(dict.fromkeys(await self._resolve(host, port)))
         except OSError:
@@ -150,7 +150,7 @@ class _GuardedBackend(httpcore2.AsyncNetworkBackend):
 
 @contextlib.contextmanager
 def _worded() -> Iterator[None]:
-    """Whatever goes wrong, in our own words: those of the other side could say anything."""
+    """Names every failure in words of ours: those of the server are not trusted."""
     try:
         yield
     except AddressRefused:

@@ -53,7 +53,7 @@ def tier_names() -> Collection[str]:
 
 
 def permissions_of(tier: str) -> Collection[str]:
-    """The permissions of a tier of the policy in force, each by its name; none for one that is not there any more."""
+    """The permissions of a tier of the policy in force, each by its name; none for a tier that no longer exists."""
     known = tiers().tiers.get(tier)
     return known.granted(job_types()) if known else ()
 

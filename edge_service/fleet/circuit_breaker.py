@@ -13,7 +13,7 @@ from shared.errors import AtelierError, EngineFailed, StorageUnavailable, Worker
 
 # Faults of the worker. All else is the job's own, or says that the worker is busy or leaves: nothing to eject it for.
 FAULTS = (WorkerLost, EngineFailed, StorageUnavailable)
-# A failing engine or store may be the bad luck of one job, or the doing of one owner; so many in a row of several
+# A failing engine or store may be the fault of one job, or of one owner's jobs; so many in a row of several
 # owners are not, nor are so many of one.
 FAILURES, FAILURES_OF_ONE_OWNER = 3, 12
 FIRST_SECONDS, MAX_SECONDS = 1.0, 60.0
@@ -25,7 +25,7 @@ FORGET_SECONDS = 600.0
 
 
 class State(StrEnum):
-    """How far a worker is trusted."""
+    """The states of the circuit: trusted is closed, ejected is open."""
 
     TRUSTED = "trusted"
     EJECTED = "ejected"
@@ -74,7 +74,7 @@ class CircuitBreaker:
         return self.failures >= (FAILURES if len(self._owners) > 1 else FAILURES_OF_ONE_OWNER)
 
     def succeeded(self) -> None:
-        """It completed a job: all is forgiven."""
+        """It completed a job: failures and ejections count from zero again."""
         self.failures = self._ejections = 0
         self._owners.clear()
         self._proven, self._until = True, self._clock()

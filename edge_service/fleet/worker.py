@@ -103,7 +103,7 @@ class Worker:
         return KINDS[self.worker_type].stub_class(self._channels.to(self.address)).Generate(request, timeout=timeout)
 
     async def count_tokens(self, model: str, texts: Sequence[str], timeout: float) -> Sequence[worker_pb2.TokenCount]:
-        """What the tokenizers of one of its models make of texts, whatever it does meanwhile. Raises AtelierError."""
+        """The token counts of texts by each tokenizer of one of its models; takes no slot. Raises AtelierError."""
         if self.leaving:
             raise Draining("the worker has left")
         stub = worker_pb2_grpc.WorkerServiceStub(self._channels.to(self.address))
@@ -130,7 +130,7 @@ class Worker:
             self.in_flight -= 1
 
     def failed(self, error: AtelierError, owner: str = "") -> None:
-        """A job of this owner failed on it, or the connection was lost: ejects it if that is its fault, and enough."""
+        """A job of this owner failed on it, or the connection was lost: ejects it if that is its fault."""
         if self.breaker.failed(error, owner):
             seconds = round(self.breaker.seconds_left, 1)
             log.warning("worker ejected", extra={"address": self.address, "seconds": seconds})
@@ -161,7 +161,7 @@ class Worker:
             delay = min(delay * 2, longest)
 
     def _tell_refusal(self, ended: AtelierError) -> None:
-        """Says once that the worker does not take us for the edge: only an operator can mend that."""
+        """Logs once that the worker does not accept our token or certificate: only an operator can change that."""
         if isinstance(ended, Unauthenticated) and not self._refused:
             log.warning("worker refuses this edge: is its ATELIER_WORKER_TOKEN ours?", extra={"address": self.address})
         self._refused = isinstance(ended, Unauthenticated)

@@ -1,4 +1,4 @@
-"""Pictures of strangers: bytes -> a picture that is safe to give to a model.
+"""Untrusted pictures: bytes -> a picture that is safe to give to a model.
 
 Decoded by `decoder.py` in a process of its own, at most two at once. A thread would have been 0.1 s faster a picture,
 but could not be stopped when a decoder hangs, would share the edge's memory with a bomb, and its secrets with code that

@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 
 class Uploads:
-    """Keeps pictures of strangers, each made anew before it is stored."""
+    """Keeps uploaded pictures, each decoded and encoded anew before it is stored."""
 
     def __init__(self, database: Database, assets: AssetStore) -> None:
         self._database, self._assets, self._decoders = database, assets, Decoders()

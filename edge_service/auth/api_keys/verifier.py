@@ -78,7 +78,7 @@ class ApiKeyVerifier:
     async def _asked(self, key_id: str, secret: str) -> Principal:
         if key_id not in self._asking:
             self._asking[key_id] = asyncio.create_task(self._ask(key_id))
-        # Shielded: a caller that goes away must not end it for the others.
+        # Shielded: one caller's cancellation must not end it for the others.
         found = await asyncio.shield(self._asking[key_id])
         if found is None:
             raise Unauthenticated(NOT_KNOWN)

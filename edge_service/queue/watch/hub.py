@@ -187,7 +187,7 @@ class WatchHub:
 
 
 async def _ever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Starts a loop again whatever ended it: without it every watch would stand still."""
+    """Restarts a loop after any error: without it every watch would stand still."""
     while True:
         try:
             await loop()

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # A frozen worker is noticed by keepalive within 8 s; a status stream that says nothing for longer is dead too.
 SILENCE_SECONDS = 8.0
 RECONNECT_SECONDS = (0.2, 5.0)
-# How many fields the log names when a worker's description is invalid.
+# How many fields the log names when a worker's message is invalid.
 MAX_NAMED = 5
 
 Notify = Callable[[], None]
@@ -180,8 +180,8 @@ class Worker:
             return WorkerLost("the worker's status stream fell silent")
         except InvalidRequest as refused:
             fields = ", ".join(violation.field for violation in refused.violations[:MAX_NAMED])
-            log.warning("a worker's description is invalid", extra={"address": self.address, "fields": fields})
-            return WorkerLost("the worker's description is invalid")
+            log.warning("worker sent an invalid message", extra={"address": self.address, "fields": fields})
+            return WorkerLost("the worker sent an invalid description or status")
         except Exception:
             log.exception("following a worker failed", extra={"address": self.address})
             return WorkerLost("the worker could not be followed")

@@ -264,7 +264,7 @@ class _Checkpoint:
 
 
 class _Outputs(OutputRouter):  # type: ignore[misc]
-    """Hands progress to whoever waits for it.
+    """Hands progress to the caller that waits for it.
 
     Takes the place of the library's router, which would keep the output of cancelled requests for ever.
     """
@@ -290,7 +290,7 @@ class _Outputs(OutputRouter):  # type: ignore[misc]
             self.deliver(output)
 
     def hang_up(self) -> None:
-        """Tell everybody who still waits that nothing more will come."""
+        """Tell all callers that still wait that nothing more will come."""
         while self.receivers:
             self.receivers.popitem()[1](Made((), finished=True, failure=self.failure))
 

@@ -1,6 +1,6 @@
 """What every engine asks of torch: where to run, in which number format, and how much memory there is.
 
-Like the services' own `engine.py`, and nothing else in the house, it imports torch.
+Like the services' own `engine.py`, and nothing else in the stack, it imports torch.
 """
 
 import logging

@@ -48,7 +48,7 @@ def _carried(call: Callable[[Callable[[StepT], None]], ResultT], report: Callabl
     try:
         return call(report)
     except StopIteration as error:
-        # No future carries one: whoever waits would wait for ever.
+        # No future carries one: a caller would wait for ever.
         raise RuntimeError("an iterator of the engine ended early") from error
 
 
@@ -60,6 +60,6 @@ async def _end(running: "asyncio.Future[ResultT]") -> None:
             await asyncio.wait({running})
         except asyncio.CancelledError as error:
             cancelled = error
-    running.cancelled() or running.exception()  # seen: an abandoned call's error is nobody's
+    running.cancelled() or running.exception()  # seen: no caller is left for an abandoned call's error
     if cancelled:
         raise cancelled

@@ -31,7 +31,7 @@ from shared.interceptors import Guard, Interceptor
 log = logging.getLogger(__name__)
 
 FOREVER = 1e6
-# Streams that end by themselves when a service drains need a moment for it, though nobody else gets any.
+# Streams that end by themselves when a service drains need a moment for it, though other calls get none.
 MOMENT_SECONDS = 0.1
 # Time for calls that are handed back to stop what they were doing: a step of the engine, a file half written.
 HAND_BACK_SECONDS = 8.0
@@ -152,7 +152,7 @@ class Server:
 
 
 def write_address(file: str, address: str) -> None:
-    """Tells whoever started this process where it listens; readers never see half of it."""
+    """Tells the parent process where this one listens; readers never see half of it."""
     if file:
         path = Path(file)
         scratch = path.with_suffix(f".{os.getpid()}")
@@ -204,7 +204,7 @@ def freeze_heap() -> None:
 
 @contextlib.contextmanager
 def _ends_within(seconds: float) -> Iterator[None]:
-    """Ends the process if the block does not end: whoever stops it waits for that, and others do its work by then."""
+    """Ends the process if the block does not end: its supervisor waits for that, and others do its work by then."""
     loop, tasks = asyncio.get_running_loop(), asyncio.all_tasks
 
     def give_up() -> None:

@@ -28,7 +28,7 @@ _ASIAN_BORN = re.compile(
 _UNDER_SIGN = re.compile(r"<\s?1[234678](?!\d)")
 # As people give age and sex in one: "15f", "15/m". Not "f/11", which is an aperture, nor "15m", which is a length.
 _AGE_AND_SEX = re.compile(r"(?<![^\W_.,:/])(?:(?:1[0-7]|[7-9])/?f|(?:1[0-7]|[7-9])/m)(?![^\W_])")
-_PERSON_LEAST = 10
+_PERSON_MIN = 10
 _BEFORE, _AFTER = 2, 4  # how many neighbours of a number matter
 
 
@@ -121,7 +121,7 @@ def _is_age(number: int, near: tuple[str, ...]) -> bool:
     return (
         before in AGE_BEFORE
         or (earlier in AGE_BEFORE and before in ("between", "from", "to", "von", "entre", "tussen"))
-        or (before in PERSON and number >= _PERSON_LEAST)
+        or (before in PERSON and number >= _PERSON_MIN)
         or _has_unit(near[_BEFORE + 1 :])
         or (any(stem in token for stem in AGE_STEMS))
         or (number <= 13 and (after in GRADE_AFTER or (after in ORDINALS and second in GRADE_AFTER)))
@@ -142,7 +142,7 @@ def _has_unit(following: tuple[str, ...]) -> bool:
 
 
 def _is_recent(token: str, year: int) -> bool:
-    """Whether a token is, or ends in, a year in which someone was born who may be under 18."""
+    """Whether a token is, or ends in, a year of birth of a person who may be under 18."""
     years = [int(part) for part in re.findall(r"\d+", token)[:3] if len(part) == 4]
     return any(born >= year - MAJORITY for born in years)
 

@@ -12,7 +12,7 @@ demo: $(INSTALLED)  ## Makes an image, a video and a chat answer on this machine
 test: lint  ## Proves everything: lint, then the whole test suite
 	$(BIN)/pytest
 
-test-slow: $(INSTALLED)  ## The default image and video at full size and length; a whole house opened twice
+test-slow: $(INSTALLED)  ## The default image and video at full size and length; a whole stack opened twice
 	$(BIN)/pytest -m slow
 
 lint: $(INSTALLED)  ## ruff, mypy --strict, buf lint
@@ -33,7 +33,7 @@ benchmark: $(INSTALLED)  ## Ratios against a bare pipeline and a bare gRPC serve
 	$(BIN)/python -m benchmarks.watchers
 	$(BIN)/python -m benchmarks.safety
 
-chaos: $(INSTALLED)  ## Kills, freezes and restarts the parts of a real house under load, and checks what clients were told
+chaos: $(INSTALLED)  ## Kills, freezes and restarts the parts of a real stack under load, and checks what clients were told
 	$(BIN)/python -W ignore -m benchmarks.chaos --minutes 10
 
 mutants: $(INSTALLED)  ## Breaks one rule of durable jobs at a time: some test must notice

@@ -104,7 +104,7 @@ def from_message(message: edge_pb2.JobEvent) -> Event:
 
 
 def place_changed(after: int, message: edge_pb2.QueueUpdate) -> PlaceChanged:
-    """What a queue update says to someone who has seen the events up to `after`."""
+    """What a queue update says to a watcher that has seen the events up to `after`."""
     found = estimate(message.estimate) if message.HasField("estimate") else None
     return PlaceChanged(after, datetime.now(UTC), message, message.position, found)
 

@@ -9,7 +9,7 @@ from atelier.errors import Cancelled, DatabaseUnavailable, Draining, EdgeUnreach
 from atelier.events import Ended, Event, from_message, place_changed
 
 # How long an edge may be away; one that restarts needs a few seconds.
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 PAUSES_SECONDS = (0.0, 0.2, 0.4, 0.8, 1.6, 3.2)
 # An edge that stops ends its streams with one of these; the job goes on without it.
 BROKEN = (EdgeUnreachable, Draining, DatabaseUnavailable, Cancelled)
@@ -41,7 +41,7 @@ async def follow(
             if said_nothing:
                 return
         except BROKEN:
-            if time.monotonic() - alive > PATIENCE_SECONDS:
+            if time.monotonic() - alive > TIMEOUT_SECONDS:
                 raise
             if on_lost and not failures:
                 on_lost()

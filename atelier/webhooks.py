@@ -42,8 +42,8 @@ def verify(
 ) -> WebhookEvent:
     """Checks the signature of a callback. `body` is what came, byte for byte; parsing and writing it again changes it.
 
-    Raises InvalidSignature for a wrong signature, and for one that is older than `tolerance_seconds`: somebody might
-    have recorded it and send it again. Raises ValueError without a secret: anybody could sign with that.
+    Raises InvalidSignature for a wrong signature, and for one that is older than `tolerance_seconds`: an attacker may
+    have recorded it and send it again. Raises ValueError for an empty secret, with which anyone could sign.
     """
     if not secret:
         raise ValueError("verify needs the secret that `atelier webhook-secret` prints")

@@ -20,9 +20,9 @@ import psycopg
 import uvloop
 
 from benchmarks.chaos.clients import Caller, callers, chat
-from benchmarks.chaos.house import House, Shape
 from benchmarks.chaos.postgres import Postgres
 from benchmarks.chaos.scenario import Bench, percentile
+from benchmarks.chaos.stack import Shape, Stack
 from benchmarks.chaos.store import open_jobs
 from benchmarks.chaos.work import Work
 
@@ -43,9 +43,9 @@ async def rates(bench: Bench, options: argparse.Namespace) -> None:
     bare = await _bare(await bench.postgres.new_database(), options.jobs)
     print(f"{'bare SQL: insert, claim, finish':44}{bare:8.0f} jobs/s")
     for edges in (1, 2):
-        async with bench.house(Shape(edges=edges, chat_workers=2, chat_slots=SLOTS)) as house:
-            await _end_to_end(house, 100)
-            rate = await _end_to_end(house, options.jobs)
+        async with bench.stack(Shape(edges=edges, chat_workers=2, chat_slots=SLOTS)) as stack:
+            await _end_to_end(stack, 100)
+            rate = await _end_to_end(stack, options.jobs)
             print(f"{f'end to end, edge replicas: {edges}':44}{rate:8.0f} jobs/s  {rate / bare:.2f} of bare")
 
 
@@ -65,32 +65,32 @@ async def _bare(url: str, jobs: int) -> float:
     return jobs / (time.perf_counter() - started)
 
 
-async def _end_to_end(house: House, jobs: int) -> float:
+async def _end_to_end(stack: Stack, jobs: int) -> float:
     started = time.perf_counter()
-    await _submit(house, jobs)
-    while await open_jobs(house.url):
+    await _submit(stack, jobs)
+    while await open_jobs(stack.url):
         await asyncio.sleep(0.05)
     return jobs / (time.perf_counter() - started)
 
 
-async def _submit(house: House, jobs: int) -> None:
+async def _submit(stack: Stack, jobs: int) -> None:
     """Submits jobs that take no time, many at once, to all edges alike."""
     ordinals = iter(range(jobs))
 
     async def submitter(caller: Caller) -> None:
         for number in ordinals:
             await caller.submit_once(chat(Work(f"job-{number}", steps=1)))
-            house.history.entries.clear()
+            stack.history.entries.clear()
 
-    turns = [house.edges[number % len(house.edges) :] for number in range(8)]
-    async with callers(*(house.caller(f"admin-{n}", edges) for n, edges in enumerate(turns))) as crowd:
+    turns = [stack.edges[number % len(stack.edges) :] for number in range(8)]
+    async with callers(*(stack.caller(f"admin-{n}", edges) for n, edges in enumerate(turns))) as crowd:
         await asyncio.gather(*(submitter(crowd[number % len(crowd)]) for number in range(IN_FLIGHT)))
 
 
 async def latency(bench: Bench, options: argparse.Namespace) -> None:
-    """From SubmitJob to what the worker said first, one job at a time on an idle house."""
+    """From SubmitJob to what the worker said first, one job at a time on an idle stack."""
     for edges in (1, 2):
-        async with bench.house(Shape(edges=edges, chat_workers=1)) as house, callers(house.caller("admin-0")) as (one,):
+        async with bench.stack(Shape(edges=edges, chat_workers=1)) as stack, callers(stack.caller("admin-0")) as (one,):
             taken = [await _first_event(one, number) for number in range(220)][20:]
             p50, p99 = percentile(taken, 0.5) * 1000, percentile(taken, 0.99) * 1000
             print(f"{f'first worker event, edge replicas: {edges}':44}p50 {p50:.1f} ms, p99 {p99:.1f} ms")
@@ -108,11 +108,11 @@ async def _first_event(caller: Caller, number: int) -> float:
 
 async def submit(bench: Bench, options: argparse.Namespace) -> None:
     """SubmitJob alone, no worker: calls a second of one edge, and its CPU time for a call."""
-    async with bench.house(Shape(edges=1, chat_workers=0)) as house:
-        await _submit(house, 100)
-        process = psutil.Process(house.edges[0].pid)
+    async with bench.stack(Shape(edges=1, chat_workers=0)) as stack:
+        await _submit(stack, 100)
+        process = psutil.Process(stack.edges[0].pid)
         before, started = sum(process.cpu_times()[:2]), time.perf_counter()
-        await _submit(house, options.jobs)
+        await _submit(stack, options.jobs)
         rate = options.jobs / (time.perf_counter() - started)
         cpu = (sum(process.cpu_times()[:2]) - before) / options.jobs
         print(f"{'SubmitJob, one edge':44}{rate:8.0f} calls/s, {cpu * 1e6:.0f} us of its CPU: {1 / cpu:.0f} a core")
@@ -120,10 +120,10 @@ async def submit(bench: Bench, options: argparse.Namespace) -> None:
 
 async def memory(bench: Bench, options: argparse.Namespace) -> None:
     """Resident memory of an edge over many jobs: the second half may grow by 5 %."""
-    async with bench.house(Shape(edges=1, chat_workers=2, chat_slots=SLOTS)) as house:
-        process, samples = psutil.Process(house.edges[0].pid), list[int]()
+    async with bench.stack(Shape(edges=1, chat_workers=2, chat_slots=SLOTS)) as stack:
+        process, samples = psutil.Process(stack.edges[0].pid), list[int]()
         for _ in range(0, options.memory_jobs, BATCH):
-            await _end_to_end(house, BATCH)
+            await _end_to_end(stack, BATCH)
             samples.append(process.memory_info().rss)
         assert process.is_running()
         middle = statistics.median(samples[len(samples) // 2 - 2 : len(samples) // 2 + 1])

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from atelier.client import AsyncClient
-from atelier.launcher.house import opened
 from atelier.launcher.programs import Plan
+from atelier.launcher.stack import opened
 from atelier.small_models import ensure
 
 PROMPT = "a red fox in the snow, golden evening light"
@@ -64,7 +64,7 @@ async def main(rounds: int, model: str) -> None:
     seconds: dict[str, list[float]] = {"bare pipeline": [], "platform": []}
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(Path(folder), models={"sdxl": model})
-        async with opened(plan, lambda name, line: None) as house, house.client() as client:
+        async with opened(plan, lambda name, line: None) as stack, stack.client() as client:
             for seed in range(rounds + 1):
                 here.send(seed)
                 baseline = await asyncio.to_thread(here.recv)

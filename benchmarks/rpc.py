@@ -35,7 +35,7 @@ from edge_service.config import EdgeConfig
 from shared.config import ServiceConfig
 from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
-from shared.server import OPTIONS, Server
+from shared.server import OPTIONS, Server, freeze_heap
 from shared.worker.description import WorkerConfig
 from shared.worker.engine import Model
 from shared.worker.models import Models
@@ -119,6 +119,7 @@ async def edge(pipe: Any, folder: str, workers: str) -> None:
 async def _serve(service: Any, config: ServiceConfig, pipe: Any) -> None:
     server = Server(service, config)
     await server.start()
+    freeze_heap()
     pipe.send(server.address)
     await asyncio.to_thread(pipe.recv)
     await server.stop()

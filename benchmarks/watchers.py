@@ -4,7 +4,7 @@
 
 The watchers are spread over the jobs, which make 10 progress events a second each, or so many that 10,000 messages a
 second are to be sent: what is promised of a core. The server under test is a process of
-its own on core 0; the callers, the database and whoever writes the events share core 1 and may be the slower end: the
+its own on core 0; the callers, the database and the writer of the events share core 1 and may be the slower end: the
 CPU time that the server spent on a message says how many a core can deliver. The bare server sends the same message to
 as many streams as often, without a database. Every watcher checks that its numbers rise by one. A run is called invalid
 in which the jobs made less than 95 % of their events, or the watchers got less than 95 % of them.
@@ -318,7 +318,7 @@ async def _slow(target: Target, log: Log, count: int, seconds: float) -> None:
 
 @contextlib.contextmanager
 def _processes(url: str, folder: str) -> Iterator[list[Target]]:
-    """Starts the two servers and whoever writes the events, who needs the edge's tables."""
+    """Starts the two servers and the writer of the events, which needs the edge's tables."""
     spawn, targets, children = multiprocessing.get_context("spawn"), [], []
     for name, role, core in (("bare grpc.aio", bare, 0), ("edge, WatchJob", edge, 0), ("worker", work, 1)):
         here, there = spawn.Pipe()

@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _end() -> None:
-    """Drain and end: a fresh process can generate again, and whoever runs this one starts it."""
+    """Drain and end: a fresh process can generate again, and the supervisor of this one starts it."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -137,7 +137,7 @@ class EdgeConfig(ServiceConfig):
         if name not in known:
             raise ValueError(f"must be one of {', '.join(known)}")
         if set(known[name].permissions) & set(PERMISSIONS.values()):
-            raise ValueError("must be a tier that operates nothing: anybody with a token of the issuer would have it")
+            raise ValueError("must be a tier without operator permissions: every token of the issuer would have it")
         return name
 
     @field_validator("worker_tls_ca")

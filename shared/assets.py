@@ -112,7 +112,7 @@ class AssetStore:
             await asyncio.shield(writing)
         except BaseException:
             unwanted.set()
-            # Nobody waits for these any more, and nobody knows their keys: leave nothing behind.
+            # No caller waits for these, and their keys were never told: leave nothing behind.
             cleaning = asyncio.ensure_future(self._take_back(writing, stored))
             self._cleaning.add(cleaning)
             cleaning.add_done_callback(self._cleaning.discard)

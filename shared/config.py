@@ -132,7 +132,7 @@ class WorkerServiceConfig(ServiceConfig):
     slots: int = Field(1, ge=1, le=256, description="Jobs executed at once.")
     waiting: int = Field(2, ge=0, le=1000, description="Jobs that may wait for a slot inside the worker.")
     insecure_workers: bool = Field(
-        False, description="Serve whoever can reach the address, where a mesh or a network lets only the edge."
+        False, description="Serve all callers that can reach the address, where a mesh or a network lets only the edge."
     )
 
     @model_validator(mode="after")

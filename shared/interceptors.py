@@ -181,7 +181,7 @@ class _Guarded:
         """Ends the call with the error's status. Returns only for what must pass through untouched."""
         seconds = time.perf_counter() - started
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            # Swallowing a cancellation leaks the stream; the peer is gone, so there is nobody to tell.
+            # Swallowing a cancellation leaks the stream; the peer is gone, so there is no caller to tell.
             telemetry.record_rpc(self._method, "CANCELLED", seconds)
             return
         if isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-LEAST, MOST = 0.0, 3.0
+MIN_WEIGHT, MAX_WEIGHT = 0.0, 3.0
 MAX_PIECES = 64
 """Of one text. Each piece that counts less than 1 is one more run of both text encoders."""
 PLUS, MINUS = 1.1, 0.9
@@ -32,7 +32,7 @@ _STEPS = re.compile(r"[+-]+")
 _ENDING_STEPS = re.compile(r"[+-]++(?=[\s,.;:!?()\[\]{}]|$)")
 # The end of a group, "1.3)" behind a colon; in place of the number there may be something like one, or nothing.
 _INSIDE = re.compile(r":\s*+([+-]?\.?\d[^\s():]*+|[+-]?[0-9.]++)?\s*+\)")
-# Compel weighs what stands in quotes; here quotes are text, and nobody shall think that they are not.
+# Compel weighs what stands in quotes; here quotes are text, and must not look like syntax.
 _QUOTED = re.compile(rf'"[^"]+"(?=(?:[+-]++|{_DIGITS})(?:[\s,.;:!?()]|$))')
 # What compel reads as a call.
 _CALL = re.compile(r"\.(and|add|blend|swap|attend)\(", re.IGNORECASE)
@@ -153,8 +153,8 @@ def _weight(word: str, at: int) -> float:
         if not _WHOLE_NUMBER.fullmatch(word):
             raise Unreadable(f"the weight at character {at + 1} is no number")
         number = float(word)
-    if not LEAST <= number <= MOST:
-        raise Unreadable(f"the weight at character {at + 1} must be {LEAST:g} to {MOST:g}, got {number:g}")
+    if not MIN_WEIGHT <= number <= MAX_WEIGHT:
+        raise Unreadable(f"the weight at character {at + 1} must be {MIN_WEIGHT:g} to {MAX_WEIGHT:g}, got {number:g}")
     return number
 
 
@@ -181,8 +181,10 @@ def _merged(pieces: Iterable[Piece]) -> tuple[Piece, ...]:
         elif piece.text.strip():
             merged.append(([piece.text], piece.weight))
     for _, weight in merged:
-        if not LEAST <= weight <= MOST:
-            raise Unreadable(f"the weights of nested groups make {weight:g}, which must be {LEAST:g} to {MOST:g}")
+        if not MIN_WEIGHT <= weight <= MAX_WEIGHT:
+            raise Unreadable(
+                f"the weights of nested groups make {weight:g}, which must be {MIN_WEIGHT:g} to {MAX_WEIGHT:g}"
+            )
     if len(merged) > MAX_PIECES:
         raise Unreadable(f"must have at most {MAX_PIECES} pieces of different weights in a row, got {len(merged)}")
     return tuple(Piece("".join(texts), weight) for texts, weight in merged)

@@ -1,4 +1,4 @@
-"""The house has doors in one direction only: service -> shared -> shared.pb, and one room with torch per service."""
+"""Imports point in one direction only: service -> shared -> shared.pb, and one room with torch per service."""
 
 import ast
 import subprocess

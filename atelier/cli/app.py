@@ -2,7 +2,7 @@
 
 import typer
 
-from atelier.cli import account, assets, doctor, house, keys, looking, making, policy
+from atelier.cli import account, assets, doctor, keys, looking, making, policy, stack
 
 app = typer.Typer(
     name="atelier",
@@ -12,9 +12,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = (
-    house.demo,
-    house.up,
-    house.models,
+    stack.demo,
+    stack.up,
+    stack.models,
     doctor.doctor,
     making.image,
     making.video,

@@ -10,7 +10,7 @@ from shared.validation_schemas import enum_word
 
 
 def notes(job: edge_pb2.Job) -> Iterator[str]:
-    """What whoever sent the job should know at once of what became of it: its new prompt, and what is not read."""
+    """What the sender of a job should know at once: its improved prompt, and the text that the model does not read."""
     for decision in (each for each in job.decisions if each.notable):
         if decision.field != "enhancement_source":
             yield f"{decision.field}: {decision.why}"

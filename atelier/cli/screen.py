@@ -67,7 +67,7 @@ class WhatColumn(ProgressColumn):
 
 
 class WorkColumn(BarColumn):
-    """A bar, but not while nobody works yet: the words need the room."""
+    """A bar, but not before a worker has begun: the words need the room."""
 
     def render(self, task: Task) -> ProgressBar:
         bar = super().render(task)

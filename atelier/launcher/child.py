@@ -1,4 +1,4 @@
-"""One process of the house: its start, its output, its restarts and its end."""
+"""One process of the stack: its start, its output, its restarts and its end."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 Report = Callable[[str, str], None]
 LEASH = Path(__file__).with_name("leash.py")
 POLL_SECONDS = 0.05
-BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 # A process that ran this long was well, and its next crash counts as its first.
 WELL_SECONDS = 60.0
 LAST_WORDS_SECONDS = 0.5
@@ -76,7 +76,7 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the launcher, which then stops everybody in order
+            start_new_session=True,  # Ctrl-C is for the launcher, which then stops all processes in order
             limit=MAX_LINE,
         )
         self._output = asyncio.create_task(self._read())
@@ -107,7 +107,7 @@ class Child:
             if self._stopping:
                 return
             crashes = 0 if time.monotonic() - started > WELL_SECONDS else crashes
-            pause = BACK_OFF_SECONDS[min(crashes, len(BACK_OFF_SECONDS) - 1)]
+            pause = BACKOFF_SECONDS[min(crashes, len(BACKOFF_SECONDS) - 1)]
             self._report(self.name, f"ended with {_spoken(code)}; starting again in {pause:g} s")
             crashes += 1
             await asyncio.sleep(pause)

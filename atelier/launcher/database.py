@@ -13,7 +13,7 @@ def left_behind(folder: Path) -> int | None:
     """The process id of the PostgreSQL that runs on this folder, if one does. Knows only on Linux."""
     try:
         process = int((folder / "postmaster.pid").read_text().split()[0])
-        # After a crash of the machine the number may be that of anybody.
+        # After a crash of the machine the number may be that of any process.
         command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError, IndexError):
         return None

@@ -1,6 +1,6 @@
 """Runs a command that must not outlive the launcher: `python leash.py LAUNCHER_PID COMMAND...`.
 
-A launcher that is killed outright can stop nobody, so the kernel is asked to. Run by its path and without `atelier`,
+A launcher that is killed outright can stop no process, so the kernel is asked to. Run by path and without `atelier`,
 it costs a few milliseconds; a fork hook in the launcher itself is no choice once gRPC has threads there.
 """
 

@@ -1,5 +1,5 @@
 """The ports of the last start, taken again where they are free: clients that wait and URLs that were handed out find
-the house where it was."""
+the stack where it was."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What the house consists of: which programs run, with which environment."""
+"""What the stack consists of: which programs run, with which environment."""
 
 import os
 import secrets

@@ -10,8 +10,8 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from benchmarks.chaos.clients import Caller, callers, chat, image
-from benchmarks.chaos.house import House, Process, Shape
 from benchmarks.chaos.scenario import Bench, Outcome, settle
+from benchmarks.chaos.stack import Process, Shape, Stack
 from benchmarks.chaos.work import Work
 from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
@@ -23,8 +23,8 @@ CROWD, LIMIT, LIMIT_OF_TYPE = 64, 10, 5
 async def storm(bench: Bench) -> Outcome:
     """32 submissions of each key at once over two replicas make one job a key; another payload is refused."""
     outcome, keys = Outcome("idempotency storm"), bench.pick(40, 1000)
-    async with bench.house(Shape(chat_workers=1, chat_slots=4)) as house:
-        async with callers(*(house.caller("admin-0", _preferring(house, n)) for n in range(8))) as crowd:
+    async with bench.stack(Shape(chat_workers=1, chat_slots=4)) as stack:
+        async with callers(*(stack.caller("admin-0", _preferring(stack, n)) for n in range(8))) as crowd:
             started = time.monotonic()
             gate = asyncio.Semaphore(CONCURRENT_KEYS)
             found = await asyncio.gather(*(_together(crowd, f"key-{number}", gate) for number in range(keys)))
@@ -36,10 +36,10 @@ async def storm(bench: Bench) -> Outcome:
         )
         outcome.must(all(refused), "another payload is refused", f"{refused.count(False)} were taken")
         calls = keys * SUBMITTERS
-        answered = sum(1 for entry in house.history.entries if entry.operation == "submit" and entry.reply)
+        answered = sum(1 for entry in stack.history.entries if entry.operation == "submit" and entry.reply)
         outcome.figures |= {"keys": str(keys), "submissions": str(calls), "submissions/s": f"{calls / seconds:.0f}"}
         outcome.must_be_valid(answered >= calls, f"only {answered} of {calls} submissions were answered")
-        await settle(house, outcome)
+        await settle(stack, outcome)
         made = int(outcome.figures["jobs"])
         outcome.must(made == keys, "one job a key", f"{made} jobs are stored for {keys} keys")
     return outcome
@@ -63,19 +63,19 @@ async def _other_payload(caller: Caller, key: str) -> bool:
 async def limits(bench: Bench) -> Outcome:
     """64 submissions at once over two replicas at a limit of 10: exactly 10 are taken, and 5 of one type."""
     outcome, rounds = Outcome("queue limits"), bench.pick(2, 20)
-    async with bench.house(Shape(chat_workers=1)) as house:
+    async with bench.stack(Shape(chat_workers=1)) as stack:
         for number in range(rounds):
             users = f"guest-{2 * number}", f"guest-{2 * number + 1}"
-            await _full(house, outcome, users[0], both_types=True, limit=LIMIT)
-            await _full(house, outcome, users[1], both_types=False, limit=LIMIT_OF_TYPE)
+            await _full(stack, outcome, users[0], both_types=True, limit=LIMIT)
+            await _full(stack, outcome, users[1], both_types=False, limit=LIMIT_OF_TYPE)
         outcome.figures |= {"rounds": str(rounds), "submissions at once": str(CROWD)}
-        await settle(house, outcome)
+        await settle(stack, outcome)
     return outcome
 
 
-async def _full(house: House, outcome: Outcome, user: str, both_types: bool, limit: int) -> None:
+async def _full(stack: Stack, outcome: Outcome, user: str, both_types: bool, limit: int) -> None:
     """Fills a user's queue, makes room for three, and fills it again. No worker takes images here."""
-    async with callers(*(house.caller(user, _preferring(house, n)) for n in range(8))) as crowd:
+    async with callers(*(stack.caller(user, _preferring(stack, n)) for n in range(8))) as crowd:
         taken = await _crowd(crowd, outcome, user, "first", both_types)
         outcome.must(len(taken) == limit, "the limit is exact", f"{len(taken)} of {CROWD} were taken at {limit}")
         await asyncio.gather(*(crowd[0].cancel(job.id) for job in taken[:3]))
@@ -115,7 +115,7 @@ def _says_when(error: BaseException) -> bool:
     return all(any(detail.Is(kind) for detail in details) for kind in wanted) and int(pushback) > 0
 
 
-def _preferring(house: House, number: int) -> list[Process]:
+def _preferring(stack: Stack, number: int) -> list[Process]:
     """All edges, another one first for every number."""
-    turn = number % len(house.edges)
-    return [*house.edges[turn:], *house.edges[:turn]]
+    turn = number % len(stack.edges)
+    return [*stack.edges[turn:], *stack.edges[:turn]]

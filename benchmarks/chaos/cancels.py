@@ -5,8 +5,8 @@ import random
 import time
 
 from benchmarks.chaos.clients import Caller, callers, chat, image
-from benchmarks.chaos.house import House, Shape
 from benchmarks.chaos.scenario import Bench, Outcome, settle
+from benchmarks.chaos.stack import Shape, Stack
 from benchmarks.chaos.work import Note, Work
 from edge_service.queue.rows import status_word
 
@@ -20,8 +20,8 @@ async def cancels(bench: Bench) -> Outcome:
     """Many times at each point, on two kinds of workers, half of them at the other replica."""
     outcome, times = Outcome("cancel races"), bench.pick(6, 60)
     draw = bench.random("cancels")
-    async with bench.house(Shape(chat_workers=1, chat_slots=6, sdxl_workers=2)) as house:
-        async with callers(house.caller("admin-0"), house.caller("admin-1", house.edges[::-1])) as users:
+    async with bench.stack(Shape(chat_workers=1, chat_slots=6, sdxl_workers=2)) as stack:
+        async with callers(stack.caller("admin-0"), stack.caller("admin-1", stack.edges[::-1])) as users:
             started = time.monotonic()
             gate = asyncio.Semaphore(10)
             told = await asyncio.gather(
@@ -38,8 +38,8 @@ async def cancels(bench: Bench) -> Outcome:
         counts = {point: sum(1 for where, end in told if where == point and end == "cancelled") for point in POINTS}
         outcome.must_be_valid(counts["mid-run"] > 0, "no cancel met a running engine")
         outcome.must(counts["after the end"] == 0, "an ended job stays as it is", f"{counts['after the end']} did not")
-        await settle(house, outcome)
-        _stopped_in_time(house, outcome)
+        await settle(stack, outcome)
+        _stopped_in_time(stack, outcome)
     return outcome
 
 
@@ -76,11 +76,11 @@ async def _reach(point: str, caller: Caller, job_id: str, jitter: float) -> None
             return
 
 
-def _stopped_in_time(house: House, outcome: Outcome) -> None:
+def _stopped_in_time(stack: Stack, outcome: Outcome) -> None:
     """No engine begins a job that was told to be cancelled, and one that runs stops within a step."""
-    notes = house.notes()
-    cancelled = [entry for entry in house.history.entries if entry.operation == "cancel" and entry.reply]
-    tags = {entry.reply.id: entry.key for entry in house.history.entries if entry.operation == "submit" and entry.reply}
+    notes = stack.notes()
+    cancelled = [entry for entry in stack.history.entries if entry.operation == "cancel" and entry.reply]
+    tags = {entry.reply.id: entry.key for entry in stack.history.entries if entry.operation == "submit" and entry.reply}
     waited = []
     for entry in cancelled:
         assert entry.reply

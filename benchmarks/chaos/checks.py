@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks.chaos.history import History
 from benchmarks.chaos.store import ENDED, Final, Job
 from benchmarks.chaos.work import Note, Work, picture, words
-from edge_service.queue.execution import MAX_ATTEMPTS
+from edge_service.queue.retries import MAX_ATTEMPTS
 from edge_service.queue.rows import status_word
 from shared.errors import to_job_error
 from shared.pb.atelier.chat.v1 import chat_pb2
@@ -84,7 +84,7 @@ def acknowledged_is_stored(evidence: Evidence) -> Found:
 
 
 def nothing_is_stored_unasked(evidence: Evidence) -> Found:
-    """A job that no key stands for was made by nobody; each submission of the harness has a key."""
+    """Each submission of the harness has a key, so a job without one was never asked for."""
     known = set(evidence.final.keys.values())
     for job_id in evidence.final.jobs:
         if job_id not in known:

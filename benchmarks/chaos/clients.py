@@ -147,12 +147,12 @@ ONE_OF_ITS_OWN = (("grpc.use_local_subchannel_pool", 1),)
 
 
 async def _until_known(call: Callable[[], Awaitable[T]]) -> T:
-    patience = time.monotonic() + TIMEOUT_SECONDS
+    gives_up = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             return await call()
         except grpc.aio.AioRpcError as error:
-            if error.code() not in UNKNOWN_OUTCOME or time.monotonic() > patience:
+            if error.code() not in UNKNOWN_OUTCOME or time.monotonic() > gives_up:
                 raise
             await asyncio.sleep(0.3)
 

@@ -1,12 +1,12 @@
-"""Who goes next: one job before another's thousand, equal worker-seconds, urgency first, and nobody for ever last."""
+"""Who goes next: one job before another's thousand, equal worker-seconds, urgency first, and no job waits for ever."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 
 from benchmarks.chaos.clients import Caller, callers, chat
-from benchmarks.chaos.house import House, Shape
 from benchmarks.chaos.scenario import Bench, Outcome, settle
+from benchmarks.chaos.stack import Shape, Stack
 from benchmarks.chaos.work import Note, Work
 from shared.pb.atelier.edge.v1 import edge_pb2
 
@@ -19,17 +19,17 @@ IN_BETWEEN = 2 * SLOTS
 async def fairness(bench: Bench) -> Outcome:
     """Three times as much work as the workers can do, and everyone gets what is theirs."""
     outcome = Outcome("fairness under 3x overload")
-    async with bench.house(Shape(chat_workers=1, chat_slots=SLOTS, ageing_seconds=AGEING_SECONDS)) as house:
-        await _one_before_a_thousand(house, bench, outcome)
-        await _equal_seconds(house, bench, outcome)
-        await _urgent_first(house, outcome)
-        await settle(house, outcome, 60)
+    async with bench.stack(Shape(chat_workers=1, chat_slots=SLOTS, ageing_seconds=AGEING_SECONDS)) as stack:
+        await _one_before_a_thousand(stack, bench, outcome)
+        await _equal_seconds(stack, bench, outcome)
+        await _urgent_first(stack, outcome)
+        await settle(stack, outcome, 60)
     return outcome
 
 
-async def _one_before_a_thousand(house: House, bench: Bench, outcome: Outcome) -> None:
+async def _one_before_a_thousand(stack: Stack, bench: Bench, outcome: Outcome) -> None:
     count, seconds = bench.pick(120, 1000), bench.pick(4, 30)
-    async with callers(house.caller("admin-1"), house.caller("admin-2")) as (many, few):
+    async with callers(stack.caller("admin-1"), stack.caller("admin-2")) as (many, few):
         work = Work("many", SLOTS * seconds / count)
         flood = await _submitted(many, [work.again(tag=f"many-{number}") for number in range(count)])
         # Long enough for the flood's oldest to have waited for longer than an ageing step.
@@ -37,10 +37,10 @@ async def _one_before_a_thousand(house: House, bench: Bench, outcome: Outcome) -
         single = await few.submit(chat(work.again(tag="single"), "single"))
         asked = time.time()
         await few.ended(single.id)
-        began = next(note.at for note in house.notes() if note.tag == "single")
-        before = [note for note in _started(house) if asked < note.at < began]
+        began = next(note.at for note in stack.notes() if note.tag == "single")
+        before = [note for note in _started(stack) if asked < note.at < began]
         outcome.figures["started before another's first"] = f"{len(before)} of {count}"
-        left = count - len([note for note in _started(house) if note.at < asked])
+        left = count - len([note for note in _started(stack) if note.at < asked])
         outcome.must_be_valid(left > count / 4, f"only {left} of {count} jobs waited when the other's came")
         outcome.must(
             len(before) <= IN_BETWEEN, "another's first job is next", f"{len(before)} of {count} jobs went before it"
@@ -48,12 +48,12 @@ async def _one_before_a_thousand(house: House, bench: Bench, outcome: Outcome) -
         await _cancelled(many, flood)
 
 
-async def _equal_seconds(house: House, bench: Bench, outcome: Outcome) -> None:
+async def _equal_seconds(stack: Stack, bench: Bench, outcome: Outcome) -> None:
     """Users whose jobs take 1, 2 and 4 times as long: a kind each, so that the cost of each is learned.
 
     Of the tier that may have thousands queued."""
     lengths, seconds = {"admin-4": 0.06, "admin-5": 0.12, "admin-6": 0.24}, bench.pick(6, 60)
-    async with callers(*(house.caller(user) for user in lengths)) as users:
+    async with callers(*(stack.caller(user) for user in lengths)) as users:
         for warm in (True, False):
             started = time.time()
             batches = []
@@ -72,7 +72,7 @@ async def _equal_seconds(house: House, bench: Bench, outcome: Outcome) -> None:
             await asyncio.sleep(max(started + seconds - submitted, seconds / 2))
             window = submitted, time.time()
             await asyncio.gather(*(_cancelled(user, own) for user, own in zip(users, jobs, strict=True)))
-    shares = [_seconds(house, f"{user}-False", *window) for user in lengths]
+    shares = [_seconds(stack, f"{user}-False", *window) for user in lengths]
     mean = sum(shares) / len(shares)
     outcome.figures["worker-seconds of three users"] = " ".join(f"{share:.2f}" for share in shares)
     outcome.figures["furthest from the mean"] = f"{max(abs(share / mean - 1) for share in shares):.0%}"
@@ -83,16 +83,16 @@ async def _equal_seconds(house: House, bench: Bench, outcome: Outcome) -> None:
     outcome.must_be_valid(busy > 0.5, f"the slots were busy for {busy:.0%} of the time: no overload")
 
 
-async def _urgent_first(house: House, outcome: Outcome) -> None:
+async def _urgent_first(stack: Stack, outcome: Outcome) -> None:
     """A tier's and a request's priority come before the order of arrival, and waiting comes before both in the end."""
-    async with callers(house.caller("basic-1"), house.caller("premium-4"), house.caller("admin-3")) as (low, high, top):
+    async with callers(stack.caller("basic-1"), stack.caller("premium-4"), stack.caller("admin-3")) as (low, high, top):
         holds = await _submitted(top, [Work(f"hold-{number}", 1.0) for number in range(SLOTS)])
-        await _until_started(house, "hold-", SLOTS)
+        await _until_started(stack, "hold-", SLOTS)
         slow = await _submitted(low, [Work(f"low-{number}", 0.05) for number in range(4)])
         plain = await _submitted(high, [Work(f"plain-{number}", 0.05) for number in range(4)])
         urgent = await high.submit(chat(Work("urgent", 0.05), "urgent", priority=5))
         await asyncio.gather(*(low.ended(job.id) for job in slow), high.ended(urgent.id))
-        order = [note.tag for note in _started(house) if note.tag.startswith(("low-", "plain-", "urgent"))]
+        order = [note.tag for note in _started(stack) if note.tag.startswith(("low-", "plain-", "urgent"))]
         wanted = ["urgent", *(f"plain-{number}" for number in range(4)), *(f"low-{number}" for number in range(4))]
         outcome.must(_roughly(order, wanted), "urgent first, and in order", f"they started as {order}")
         flood = await _submitted(high, [Work(f"flood-{number}", 0.25) for number in range(FLOOD)])
@@ -100,7 +100,7 @@ async def _urgent_first(house: House, outcome: Outcome) -> None:
         asked = time.time()
         await low.ended(starved.id)
         outcome.figures["ten levels lower, waited"] = f"{time.time() - asked:.1f} s (ageing {AGEING_SECONDS} s a level)"
-        left = [note for note in _started(house) if note.tag.startswith("flood-")]
+        left = [note for note in _started(stack) if note.tag.startswith("flood-")]
         outcome.must(len(left) < FLOOD, "nothing starves", "it started after all that was more urgent")
         await _cancelled(high, flood)
         del holds, plain
@@ -126,20 +126,20 @@ async def _cancelled(caller: Caller, jobs: Sequence[edge_pb2.Job]) -> None:
         await asyncio.gather(*(caller.cancel(job.id) for job in jobs[start : start + 50]))
 
 
-async def _until_started(house: House, prefix: str, count: int) -> None:
+async def _until_started(stack: Stack, prefix: str, count: int) -> None:
     async with asyncio.timeout(30):
-        while sum(note.tag.startswith(prefix) for note in _started(house)) < count:
+        while sum(note.tag.startswith(prefix) for note in _started(stack)) < count:
             await asyncio.sleep(0.05)
 
 
-def _started(house: House) -> list[Note]:
-    return [note for note in house.notes() if note.what == "started"]
+def _started(stack: Stack) -> list[Note]:
+    return [note for note in stack.notes() if note.what == "started"]
 
 
-def _seconds(house: House, prefix: str, since: float, until: float) -> float:
+def _seconds(stack: Stack, prefix: str, since: float, until: float) -> float:
     """How long engines worked on the jobs of one user within a time."""
     total, began = 0.0, dict[str, float]()
-    for note in house.notes():
+    for note in stack.notes():
         if note.tag.startswith(prefix) and note.what == "started":
             began[note.tag] = note.at
         elif note.tag in began:

@@ -6,8 +6,8 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.chaos.house import House, Process, now
 from benchmarks.chaos.postgres import Postgres
+from benchmarks.chaos.stack import Process, Stack, now
 
 FREEZE_SECONDS = 12.0
 AWAY_SECONDS = (0.2, 2.0)
@@ -26,7 +26,7 @@ class Struck:
 class Scene:
     """What faults happen to."""
 
-    house: House
+    stack: Stack
     postgres: Postgres
     draw: random.Random
     struck: list[Struck] = field(default_factory=list)
@@ -36,19 +36,19 @@ class Scene:
 
 
 async def kill_edge(scene: Scene) -> None:
-    _kill(scene, "kill -9 edge", scene.house.edges)
+    _kill(scene, "kill -9 edge", scene.stack.edges)
 
 
 async def kill_worker(scene: Scene) -> None:
-    _kill(scene, "kill -9 worker", scene.house.workers)
+    _kill(scene, "kill -9 worker", scene.stack.workers)
 
 
 async def freeze_edge(scene: Scene) -> None:
-    await _freeze(scene, "SIGSTOP edge", scene.house.edges)
+    await _freeze(scene, "SIGSTOP edge", scene.stack.edges)
 
 
 async def freeze_worker(scene: Scene) -> None:
-    await _freeze(scene, "SIGSTOP worker", scene.house.workers)
+    await _freeze(scene, "SIGSTOP worker", scene.stack.workers)
 
 
 async def restart_postgres_fast(scene: Scene) -> None:
@@ -64,13 +64,13 @@ async def crash_postgres(scene: Scene) -> None:
 async def roll_edges(scene: Scene) -> None:
     """One replica after the other, each only when the one before it serves again."""
     scene.note("rolling restart of edges", "all")
-    for edge in scene.house.edges:
+    for edge in scene.stack.edges:
         await edge.roll()
         await edge.ready()
 
 
 async def roll_worker(scene: Scene) -> None:
-    worker = scene.draw.choice(scene.house.workers)
+    worker = scene.draw.choice(scene.stack.workers)
     scene.note("restart of a worker", worker.name)
     await worker.roll()
     await worker.ready()
@@ -79,9 +79,9 @@ async def roll_worker(scene: Scene) -> None:
 async def faulty_store(scene: Scene) -> None:
     """For some seconds one use in twenty fails before it is executed, and one in twenty after its commit."""
     scene.note("store faults", "postgres")
-    scene.house.store_faults(0.05, 0.05)
+    scene.stack.store_faults(0.05, 0.05)
     await asyncio.sleep(5)
-    scene.house.store_faults(0, 0)
+    scene.stack.store_faults(0, 0)
 
 
 Fault = Callable[[Scene], Awaitable[None]]

@@ -10,8 +10,8 @@ from typing import Any, cast
 import grpc
 
 from benchmarks.chaos.clients import Caller, chat, image
-from benchmarks.chaos.house import House
 from benchmarks.chaos.receiver import Receiver
+from benchmarks.chaos.stack import Stack
 from benchmarks.chaos.work import Work
 from shared.pb.atelier.edge.v1 import edge_pb2
 
@@ -40,15 +40,15 @@ class Load:
     """Submits at a rate and follows every job to its end."""
 
     def __init__(
-        self, house: House, draw: random.Random, mix: Mix, users: Sequence[str], receiver: Receiver | None = None
+        self, stack: Stack, draw: random.Random, mix: Mix, users: Sequence[str], receiver: Receiver | None = None
     ) -> None:
         """With a `receiver` some jobs have a webhook there."""
         self._receiver, self._users = receiver, users
-        turned = house.edges[::-1]
-        self._callers = [[house.caller(user), house.caller(user, turned)] for user in users]
+        turned = stack.edges[::-1]
+        self._callers = [[stack.caller(user), stack.caller(user, turned)] for user in users]
         self._draw, self._mix = draw, mix
         self._lives: list[asyncio.Task[None]] = []
-        self._house, self._last = house, 0.0
+        self._stack, self._last = stack, 0.0
         self.stated = 0
 
     async def learn_secrets(self) -> None:
@@ -67,7 +67,7 @@ class Load:
 
     def reached(self) -> float:
         """The share of the stated jobs that were accepted while they were being submitted, or very soon after."""
-        accepted = self._house.history.acknowledged().values()
+        accepted = self._stack.history.acknowledged().values()
         in_time = [
             entries for entries in accepted if entries[0].operation == "submit" and entries[0].ended < self._last + 3
         ]
@@ -78,7 +78,7 @@ class Load:
         for a job that is stuck."""
         _, stuck = await asyncio.wait(self._lives, timeout=MAX_LIFE_SECONDS)
         waiting = [
-            f"{key} still waits at {_where(life)}: {self._house.history.unfinished(key)}"
+            f"{key} still waits at {_where(life)}: {self._stack.history.unfinished(key)}"
             for life in stuck
             if (key := f"job-{self._lives.index(life)}")
         ]

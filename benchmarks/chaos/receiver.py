@@ -1,4 +1,4 @@
-"""Whoever waits for callbacks: verifies each as a receiver should, and remembers it."""
+"""The receiver of callbacks: verifies each as a receiver should, and remembers it."""
 
 import contextlib
 from collections import defaultdict

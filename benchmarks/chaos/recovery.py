@@ -5,13 +5,13 @@ import signal
 from collections.abc import Sequence
 
 from benchmarks.chaos.faults import FREEZE_SECONDS
-from benchmarks.chaos.house import House, Process, Shape, now
 from benchmarks.chaos.load import Load, Mix
 from benchmarks.chaos.scenario import Bench, Outcome, percentile, settle
+from benchmarks.chaos.stack import Process, Shape, Stack, now
 from benchmarks.chaos.work import Note
 
 LEASE_SECONDS, PROMISED_SECONDS = 10.0, 12.0
-# Between two faults the house comes to rest.
+# Between two faults the stack comes to rest.
 RESPITE_SECONDS = 2.0
 # On a loaded machine everything takes a little longer than promised.
 SLACK_SECONDS = 0.5
@@ -23,18 +23,18 @@ async def recovery(bench: Bench) -> Outcome:
     rate, rounds = 2.5, bench.pick(1, 6)
     faults = FAULTS[:2] if bench.short else FAULTS
     # Slots enough that one worker alone carries the load: else the time would be that of a queue, not of the recovery.
-    async with bench.house(Shape(edges=2, chat_workers=2, chat_slots=8)) as house:
-        load = Load(house, bench.random("recovery"), MIX, ["admin-0", "admin-1", "premium-0"])
+    async with bench.stack(Shape(edges=2, chat_workers=2, chat_slots=8)) as stack:
+        load = Load(stack, bench.random("recovery"), MIX, ["admin-0", "admin-1", "premium-0"])
         found: dict[str, list[float]] = {}
         feeding = asyncio.create_task(load.run(rate, rounds * ROUND_SECONDS))
         await asyncio.sleep(2)
         for number in range(rounds):
             for name, victims, stop in faults:
-                victim = (house.edges if victims == "edge" else house.workers)[number % 2]
-                found.setdefault(f"{name} {victims}", []).extend(await _struck_at_work(house, victim, stop))
+                victim = (stack.edges if victims == "edge" else stack.workers)[number % 2]
+                found.setdefault(f"{name} {victims}", []).extend(await _struck_at_work(stack, victim, stop))
         feeding.cancel()
         errors = await load.ended()
-        await settle(house, outcome)
+        await settle(stack, outcome)
     outcome.must(not errors, "clients are told nothing else", "; ".join(errors[:3]))
     for name, times in found.items():
         outcome.figures[f"running again after {name}"] = (
@@ -60,25 +60,25 @@ MAX_WAIT_SECONDS = 20.0
 MAX_STRIKES = 3
 
 
-async def _struck_at_work(house: House, victim: Process, stop: signal.Signals) -> list[float]:
+async def _struck_at_work(stack: Stack, victim: Process, stop: signal.Signals) -> list[float]:
     """The same as `_struck`, of a victim that had work: which edge a job is with is up to chance."""
     for _ in range(MAX_STRIKES):
-        if times := await _struck(house, victim, stop):
+        if times := await _struck(stack, victim, stop):
             return times
     return []
 
 
-async def _struck(house: House, victim: Process, stop: signal.Signals) -> list[float]:
+async def _struck(stack: Stack, victim: Process, stop: signal.Signals) -> list[float]:
     """Strikes, waits until all that ran then has gone on, and returns how long it took the jobs that had to."""
-    running, at = _running(house), now()
+    running, at = _running(stack), now()
     victim.signal(stop)
     if stop is signal.SIGSTOP:
         await asyncio.sleep(FREEZE_SECONDS)
         victim.signal(signal.SIGCONT)
-    while now() < at + MAX_WAIT_SECONDS and not _went_on(running, house.notes(), at):
+    while now() < at + MAX_WAIT_SECONDS and not _went_on(running, stack.notes(), at):
         await asyncio.sleep(0.2)
     await asyncio.sleep(RESPITE_SECONDS)
-    return _times(running, house.notes(), at)
+    return _times(running, stack.notes(), at)
 
 
 def _went_on(running: Sequence[Note], notes: Sequence[Note], at: float) -> bool:
@@ -86,10 +86,10 @@ def _went_on(running: Sequence[Note], notes: Sequence[Note], at: float) -> bool:
     return all(note.tag in on for note in running)
 
 
-def _running(house: House) -> list[Note]:
+def _running(stack: Stack) -> list[Note]:
     """The calls that engines are at now."""
     last: dict[tuple[str, str], Note] = {}
-    for note in house.notes():
+    for note in stack.notes():
         last[note.worker, note.tag] = note
     return [note for note in last.values() if note.what == "started"]
 

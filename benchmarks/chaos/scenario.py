@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.chaos.checks import Evidence, Violation, check
 from benchmarks.chaos.history import History
-from benchmarks.chaos.house import House, Shape, running
 from benchmarks.chaos.postgres import Postgres
+from benchmarks.chaos.stack import Shape, Stack, running
 from benchmarks.chaos.store import Final, open_jobs, read
 
 # After the last fault everything that was accepted must end within this time.
@@ -40,10 +40,10 @@ class Bench:
         return short if self.short else long
 
     @contextlib.asynccontextmanager
-    async def house(self, shape: Shape) -> AsyncIterator[House]:
-        """A house of the scenario's own, with an empty history."""
-        async with running(shape, self.folder / f"house-{next(self.numbers)}", self.postgres, History()) as house:
-            yield house
+    async def stack(self, shape: Shape) -> AsyncIterator[Stack]:
+        """A stack of the scenario's own, with an empty history."""
+        async with running(shape, self.folder / f"stack-{next(self.numbers)}", self.postgres, History()) as stack:
+            yield stack
 
 
 @dataclass
@@ -68,27 +68,27 @@ class Outcome:
             self.invalid = self.invalid or why_not
 
 
-async def settle(house: House, outcome: Outcome, seconds: float = SETTLE_SECONDS) -> Final:
+async def settle(stack: Stack, outcome: Outcome, seconds: float = SETTLE_SECONDS) -> Final:
     """Waits for the end of all jobs, then checks every rule on what is stored, and returns that."""
     started, left = time.monotonic(), 1
     while left and time.monotonic() - started < seconds:
         with contextlib.suppress(OSError):
-            left = await open_jobs(house.url)
+            left = await open_jobs(stack.url)
         await asyncio.sleep(0.1)
     outcome.figures["last job ended after"] = f"{time.monotonic() - started:.1f} s"
-    evidence = Evidence(house.history, await read(house.url, house.library), house.notes())
+    evidence = Evidence(stack.history, await read(stack.url, stack.library), stack.notes())
     outcome.figures["jobs"] = str(len(evidence.final.jobs))
-    outcome.figures["calls"] = str(len(house.history.entries))
+    outcome.figures["calls"] = str(len(stack.history.entries))
     outcome.violations += check(evidence)
-    for message, count in _errors(house).items():
+    for message, count in _errors(stack).items():
         outcome.figures[f"logged {count} times, {len(outcome.figures)}"] = message
     return evidence.final
 
 
-def _errors(house: House) -> Counter[str]:
+def _errors(stack: Stack) -> Counter[str]:
     """What went wrong by the processes' own account: error lines, and what was no log line."""
     found: Counter[str] = Counter()
-    for log in sorted(house.folder.glob("*.log")):
+    for log in sorted(stack.folder.glob("*.log")):
         for text in log.read_text().splitlines():
             try:
                 line = json.loads(text)

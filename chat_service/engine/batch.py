@@ -115,7 +115,7 @@ def _sampling_defaults(stop_tokens: frozenset[int]) -> GenerationConfig:
 
 
 class _Outputs(OutputRouter):  # type: ignore[misc]
-    """Hands progress to whoever waits for it.
+    """Hands progress to the caller that waits for it.
 
     Takes the place of the library's router, which would keep the output of cancelled requests for ever.
     """
@@ -141,7 +141,7 @@ class _Outputs(OutputRouter):  # type: ignore[misc]
             self.deliver(output)
 
     def hang_up(self) -> None:
-        """Tell everybody who still waits that nothing more will come."""
+        """Tells all callers that still wait that nothing more will come."""
         while self.receivers:
             self.receivers.popitem()[1](Made((), finished=True, failure=self.failure))
 

@@ -77,7 +77,7 @@ class Prompts:
         return 1 + len(self._literal.encode("").ids)
 
     def _stand_in(self, content: str, literal: dict[str, str]) -> str:
-        """The content, or in its place a word that nobody can guess if there is a control token in it."""
+        """The content, or an unguessable word in its place if there is a control token in it."""
         if not any(token in content for token in self._control_tokens):
             return content
         word = secrets.token_hex(16)

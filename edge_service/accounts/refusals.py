@@ -20,7 +20,7 @@ QUEUES = {
     "max_queued_by_all": "{size} {worker_type} jobs may be queued in all and {used} are",
 }
 LIMITS = {"user": "max_queued", "type": "max_queued_by_type", "turns": "max_turns", "all": "max_queued_by_all"}
-# Nothing resets what is there until somebody removes it.
+# A quota of what is kept has no time at which it resets: the owner has to delete something.
 STORAGE_SECONDS = 60.0
 
 

@@ -138,7 +138,7 @@ def _forget_the_dead(users: Path) -> None:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Raises DatabaseUnavailable for whatever psycopg raises where the server is away."""
+    """Raises DatabaseUnavailable for every error that psycopg raises while the server is away."""
     try:
         yield
     except AWAY as error:

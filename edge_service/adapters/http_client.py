@@ -1,6 +1,6 @@
-"""HTTP requests on a user's behalf. No proxy is asked, no cookie kept, every address judged when it is connected to.
+"""HTTP requests on a user's behalf. No proxy is asked, no cookie kept, every address checked when it is connected to.
 
-`post` follows no redirect and reads no body: its answer is a status. `get` reads a body within limits, and judges each
+`post` follows no redirect and reads no body: its answer is a status. `get` reads a body within limits, and checks each
 hop of the way to it anew.
 """
 
@@ -25,7 +25,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 GET_HEADERS = {"Accept": "image/png, image/jpeg, image/webp", "Accept-Encoding": "identity", "User-Agent": "Atelier"}
 # A name may stand for many addresses; only so many are tried.
 MAX_TRIED = 4
-# Names that nobody answers for hold a thread for many seconds; they must not hold up the others.
+# Looking up a name without an answering server holds a thread for many seconds; it must not hold up the others.
 RESOLVING_THREADS = 32
 
 Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
@@ -51,12 +51,12 @@ class Answer:
 class GuardedHttpClient:
     """Sends requests to addresses that may be connected to."""
 
-    def __init__(self, addresses: UrlGuard, resolve: Resolve | None = None) -> None:
+    def __init__(self, guard: UrlGuard, resolve: Resolve | None = None) -> None:
         """`resolve` gives the IP addresses of a host and port. Default: as this machine resolves names."""
-        self._addresses = addresses
+        self._guard = guard
         self._threads = ThreadPoolExecutor(RESOLVING_THREADS, "resolve")
-        backend = _JudgingBackend(addresses, resolve or self._resolve)
-        # No connection is kept: each delivery judges the address that it goes to. The certificates of the authorities
+        backend = _GuardedBackend(guard, resolve or self._resolve)
+        # No connection is kept: each delivery checks the address that it goes to. The certificates of the authorities
         # are read once: it takes a while.
         self._pool = httpcore2.AsyncConnectionPool(
             httpcore2.default_ssl_context(),
@@ -74,7 +74,7 @@ class GuardedHttpClient:
         with _worded():
             async with asyncio.timeout(TOTAL_SECONDS):
                 sent = {**headers, "Content-Length": str(len(body))}
-                async with self._answered("POST", self._addresses.target(url), sent, body) as response:
+                async with self._answered("POST", self._guard.target(url), sent, body) as response:
                     return Answer(response.status, _header(response, b"retry-after"))
 
     async def get(self, url: str, most_bytes: int) -> bytes:
@@ -85,7 +85,7 @@ class GuardedHttpClient:
         with _worded():
             async with asyncio.timeout(TOTAL_SECONDS):
                 for _ in range(MAX_REDIRECTS + 1):
-                    async with self._answered("GET", self._addresses.target(url), GET_HEADERS, None) as response:
+                    async with self._answered("GET", self._guard.target(url), GET_HEADERS, None) as response:
                         if response.status not in REDIRECTS:
                             return await _body(response, most_bytes)
                         url = _next(url, _header(response, b"location"))
@@ -112,11 +112,11 @@ class GuardedHttpClient:
         return [str(found[4][0]) for found in await look_up]
 
 
-class _JudgingBackend(httpcore2.AsyncNetworkBackend):
-    """Connects to addresses that were judged; TLS and the Host header keep the name."""
+class _GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that were checked; TLS and the Host header keep the name."""
 
-    def __init__(self, addresses: UrlGuard, resolve: Resolve) -> None:
-        self._addresses, self._resolve, self._network = addresses, resolve, httpcore2.AnyIOBackend()
+    def __init__(self, guard: UrlGuard, resolve: Resolve) -> None:
+        self._guard, self._resolve, self._network = guard, resolve, httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -127,30 +127,30 @@ class _JudgingBackend(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         async with asyncio.timeout(timeout):
-            judged = await self._judged(host, port)
-            for index, address in enumerate(judged, 1):
+            allowed = await self._allowed(host, port)
+            for index, address in enumerate(allowed, 1):
                 try:
-                    share = None if timeout is None else timeout / len(judged)
+                    share = None if timeout is None else timeout / len(allowed)
                     return await self._network.connect_tcp(address, port, share, local_address, socket_options)
                 except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
-                    if index == len(judged):
+                    if index == len(allowed):
                         raise
         raise RequestFailed("name not found")
 
-    async def _judged(self, host: str, port: int) -> list[str]:
-        """The addresses of a host. One that is not allowed spoils them all: which is taken must not be luck."""
+    async def _allowed(self, host: str, port: int) -> list[str]:
+        """The addresses of a host. Raises AddressRefused if any is not allowed: which one is taken is arbitrary."""
         try:
             found = list(dict.fromkeys(await self._resolve(host, port)))
         except OSError:
             raise RequestFailed("name not found") from None
         for address in found:
-            self._addresses.judge(ip_address(address.partition("%")[0]))
+            self._guard.check_address(ip_address(address.partition("%")[0]))
         return found[:MAX_TRIED]
 
 
 @contextlib.contextmanager
 def _worded() -> Iterator[None]:
-    """Whatever goes wrong, in our own words: those of the other side could say anything."""
+    """Names every failure in words of ours: those of the server are not trusted."""
     try:
         yield
     except AddressRefused:
@@ -169,7 +169,7 @@ def _header(response: httpcore2.Response, wanted: bytes) -> str:
 
 
 def _next(url: str, location: str) -> str:
-    """Where a redirect leads. Its text is judged as any other's, so it cannot leave http, nor carry a password."""
+    """Where a redirect leads. Its text is checked as any other's, so it cannot leave http, nor carry a password."""
     if not location:
         raise RequestFailed("a redirect that leads nowhere")
     try:

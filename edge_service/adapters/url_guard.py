@@ -1,6 +1,6 @@
 """Protection against SSRF: which addresses the edge may connect to on a user's behalf.
 
-A URL is judged twice: its text when it is submitted, which tells the user early, and each address that its name stands
+A URL is checked twice: its text when it is submitted, which tells the user early, and each address that its name stands
 for when it is connected to (`http_client.py`), which is what protects: what a name stands for may change in between.
 """
 
@@ -28,7 +28,7 @@ METADATA = {
     for text in ("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192",
                  "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
 }  # fmt: skip
-# IPv4 addresses in the clothes of IPv6: judged as what is in them.
+# IPv4 addresses inside IPv6 addresses: the IPv4 address is checked.
 NAT64 = ip_network("64:ff9b::/96")
 GLOBAL_UNICAST = ip_network("2000::/3")
 # Refused whatever Python's registry says of them: tunnels, whose ends are not those one sees, and documentation.
@@ -72,7 +72,7 @@ class UrlGuard:
         self._allowed = [ip_network(text.strip()) for text in allowed.split(",") if text.strip()]
 
     def check(self, field: str, url: str) -> None:
-        """Judges the text of a URL. Raises InvalidRequest that names the field and the reason."""
+        """Checks the text of a URL. Raises InvalidRequest that names the field and the reason."""
         try:
             self.target(url)
         except AddressRefused as refused:
@@ -82,7 +82,7 @@ class UrlGuard:
             raise InvalidRequest(Violation(field, refused.why + hint)) from None
 
     def target(self, url: str) -> Target:
-        """Takes a URL apart and judges its text. Raises AddressRefused."""
+        """takes a URL apart and checks its text. Raises AddressRefused."""
         parts = _parts(url)
         found = AUTHORITY.fullmatch(parts.netloc)
         if not found:
@@ -90,27 +90,27 @@ class UrlGuard:
         host, port = found["host"].lower().strip("[]"), int(found["port"] or PORTS[parts.scheme])
         if not 0 < port < 2**16:
             raise AddressRefused(f"must have a port of 1 to 65535, got {port}")
-        self._judge_host(host)
+        self._check_host(host)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return Target(parts.scheme, host, port, path)
 
-    def judge(self, address: Address) -> None:
-        """Judges the address that is about to be connected to. Raises AddressRefused."""
+    def check_address(self, address: Address) -> None:
+        """Checks the address that is about to be connected to. Raises AddressRefused."""
         inner = _inner(address)
         if {address, inner} & METADATA:
             raise AddressRefused("must not be a metadata address")
         if not any(each in network for each in (address, inner) for network in self._allowed):
-            _judge_internet(inner)
+            _check_public(inner)
 
-    def _judge_host(self, host: str) -> None:
+    def _check_host(self, host: str) -> None:
         if ":" in host or NUMBER.fullmatch(host.rsplit(".", 1)[-1]):
-            self.judge(_literal(host))
+            self.check_address(_literal(host))
             return
         labels = host.split(".")
         if not all(0 < len(label) <= MAX_LABEL for label in labels) or len(host) > MAX_NAME:
             raise AddressRefused("must not have an empty or overlong part in its host, nor a dot at its end")
         local = len(labels) == 1 or any(host == end or host.endswith(f".{end}") for end in LOCAL_ENDINGS)
-        # Where networks are allowed such a name may stand for one of them; it is judged when it is connected to.
+        # Where networks are allowed such a name may stand for one of them; it is checked when it is connected to.
         if local and not self._allowed:
             raise NotInternet("must not be a name of the local machine or network")
 
@@ -151,7 +151,7 @@ def _inner(address: Address) -> Address:
     return address.ipv4_mapped or address
 
 
-def _judge_internet(address: Address) -> None:
+def _check_public(address: Address) -> None:
     for word in ("unspecified", "loopback", "link_local", "multicast"):
         if getattr(address, f"is_{word}"):
             raise NotInternet(f"must not be a {word.replace('_', '-')} address")

@@ -131,7 +131,7 @@ class KeySet:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_once())
             self._reading.add_done_callback(self._read_ended)
-        # Shielded: a caller that goes away must not end it for the others.
+        # Shielded: one caller's cancellation must not end it for the others.
         return await asyncio.shield(self._reading)
 
     def _read_ended(self, reading: "asyncio.Task[bool]") -> None:

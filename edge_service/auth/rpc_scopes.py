@@ -53,7 +53,7 @@ def tier_names() -> Collection[str]:
 
 
 def permissions_of(tier: str) -> Collection[str]:
-    """The permissions of a tier of the policy in force, each by its name; none for one that is not there any more."""
+    """The permissions of a tier of the policy in force, each by its name; none for a tier that no longer exists."""
     known = tiers().tiers.get(tier)
     return known.granted(job_types()) if known else ()
 
@@ -64,10 +64,10 @@ def effective(scopes: Collection[str], permissions: Collection[str]) -> frozense
 
 
 def authorise(method: str, tier: str, scopes: Collection[str], permissions: PermissionsOf) -> None:
-    """Raises PermissionDenied, naming what is missing. An RPC that is not in the table is open to nobody."""
+    """Raises PermissionDenied, naming what is missing. An RPC that is not in the table is refused to all."""
     wanted = REQUIREMENTS.get(method)
     if wanted is None:
-        raise PermissionDenied(f"{method} says nothing of what it needs, so nobody may call it")
+        raise PermissionDenied(f"{method} is not in the table of scopes, so all calls of it are refused")
     if wanted == KNOWN:
         return
     if wanted not in scopes:

@@ -29,7 +29,7 @@ class Tokens:
         return owner
 
     def owner(self, token: str) -> Principal | None:
-        """Whose token it is; None if nobody's."""
+        """The principal whose token it is; None if it is unknown."""
         if not token:
             return None
         given = token.encode()

@@ -18,7 +18,7 @@ from shared.errors import InvalidRequest
 from shared.spec_json import from_spec_dict
 from shared.validation_schemas import check
 
-# Fields that the edge sets, whatever anyone says.
+# Fields that only the edge sets.
 EDGE_SETS = ("id", "user_id", "references", "enhancement_source")
 # Fields that only a request can fill: what it is about, and pictures and seeds of its own.
 REQUEST_SETS = (

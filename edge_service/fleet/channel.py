@@ -10,6 +10,18 @@ from shared.identity import Certificates, Secret
 Metadata = tuple[tuple[str, str], ...]
 Options = Sequence[tuple[str, Any]]
 
+OPTIONS = (
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # how long a connection may take; a frozen peer's never comes about
+    # Otherwise workers of one address, one after another, would share what gRPC remembers of failing to connect.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
 
 class Channel:
     """A channel whose every call carries what proves the caller. Stubs are made of it as of any other."""
@@ -52,3 +64,34 @@ class Credentials:
             return grpc.aio.insecure_channel(address, options=options)
         named = (("grpc.ssl_target_name_override", self._name),) if self._name else ()
         return grpc.aio.secure_channel(address, self._certificates.for_channel(), options=(*options, *named))
+
+
+class Channels:
+    """The channel to one worker: made at its first use, and replaced once the certificates have changed."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._opened: Channel | None = None
+        self._version: object = None
+        self._replaced: list[Channel] = []
+
+    def to(self, address: str) -> Channel:
+        """The channel that new calls take."""
+        # Not made before: a channel belongs to the event loop that runs when it is made.
+        if self._opened is None:
+            self._version = self._credentials.version
+            self._opened = self._credentials.channel(address, OPTIONS)
+        return self._opened
+
+    async def renew(self, idle: bool) -> None:
+        """Lets new calls connect with the certificates of now, and closes the channels before once no job runs."""
+        if self._opened is not None and self._version != self._credentials.version:
+            self._replaced.append(self._opened)
+            self._opened = None
+        while self._replaced and idle:
+            await self._replaced.pop().close()
+
+    async def close(self) -> None:
+        """Ends every call over any of them."""
+        for channel in filter(None, (self._opened, *self._replaced)):
+            await channel.close()

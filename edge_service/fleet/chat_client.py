@@ -18,7 +18,7 @@ from shared.validation_schemas import enum_word
 Enough = Callable[[str], bool]
 
 
-# What one owner may have of those who wait: one of so many, and always one.
+# One owner's share of the waiting questions: one of so many, and always at least one.
 SHARE_OF_OWNER = 4
 
 
@@ -35,7 +35,7 @@ class ChatLimits(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Most questions that wait for a worker."""
+        """How many questions may wait for a worker."""
 
 
 class ChatWorkers:
@@ -61,7 +61,7 @@ class ChatWorkers:
                 return await _Question(worker, owner, request).answer(enough, table.seconds)
         finally:
             self._asking -= 1
-            self._fleet.notify()  # others may wait for this place
+            self._fleet.notify()  # other questions may wait for this slot
 
     async def _free(self, owner: str, model: str, table: ChatLimits) -> Worker:
         if worker := self._choose(model, table):
@@ -84,7 +84,8 @@ class ChatWorkers:
         if not any(worker.worker_type == "chat" and model in worker.offers() for worker in self._fleet.connected()):
             raise NoWorker(f"no chat worker with {model} is connected")
         most = max(1, int(table.share * self._fleet.slots("chat")))
-        return self._fleet.choose("chat", [model]) if self._asking < most else None
+        placement = self._fleet.choose("chat", [model]) if self._asking < most else None
+        return placement.worker if placement else None
 
 
 class _Question:
@@ -122,7 +123,7 @@ class _Question:
             raise from_rpc_error(error) from None
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
-                raise  # not the call was cancelled, but whoever waits for it
+                raise  # not the call was cancelled, but the task that waits for it
             raise WorkerLost("the connection to the worker was closed while it answered") from None
         raise EngineFailed("the worker ended its stream without a result")
 

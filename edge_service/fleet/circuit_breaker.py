@@ -1,7 +1,7 @@
-"""Whether a worker gets jobs. One that fails is left alone for a while, then given one job to prove itself.
+"""The circuit breaker of a worker: one that fails gets no jobs for a while, then one job on trial.
 
-trusted --failed--> ejected --back-off over--> half-open --completed a job--> trusted
-                       ^---------failed-------------'
+trusted --failed--> ejected --backoff over--> half-open --completed a job--> trusted
+                       ^--------failed-------------'
 """
 
 import random
@@ -13,19 +13,19 @@ from shared.errors import AtelierError, EngineFailed, StorageUnavailable, Worker
 
 # Faults of the worker. All else is the job's own, or says that the worker is busy or leaves: nothing to eject it for.
 FAULTS = (WorkerLost, EngineFailed, StorageUnavailable)
-# A failing engine or store may be the bad luck of one job, or the doing of one owner; so many in a row of several
+# A failing engine or store may be the fault of one job, or of one owner's jobs; so many in a row of several
 # owners are not, nor are so many of one.
 FAILURES, FAILURES_OF_ONE_OWNER = 3, 12
 FIRST_SECONDS, MAX_SECONDS = 1.0, 60.0
 JITTER = 0.2
-# As long as nobody else could do its work, a worker is not left alone for longer than this.
+# While no other worker could do its work, a worker is not ejected for longer than this.
 ALONE_SECONDS = 5.0
-# A worker that stood so long after its back-off starts with the shortest again.
+# A worker that worked for so long after its last backoff starts with the shortest again.
 FORGET_SECONDS = 600.0
 
 
 class State(StrEnum):
-    """How far a worker is trusted."""
+    """The states of the circuit: trusted is closed, ejected is open."""
 
     TRUSTED = "trusted"
     EJECTED = "ejected"
@@ -69,18 +69,18 @@ class CircuitBreaker:
     def _has_enough_of(self, owner: str) -> bool:
         known = owner in self._owners
         self._owners.add(owner)
-        if not self._proven:  # on trial every further owner counts, but nobody twice
+        if not self._proven:  # on trial each further owner counts, and counts once
             return not known
         return self.failures >= (FAILURES if len(self._owners) > 1 else FAILURES_OF_ONE_OWNER)
 
     def succeeded(self) -> None:
-        """It completed a job: all is forgiven."""
+        """It completed a job: failures and ejections count from zero again."""
         self.failures = self._ejections = 0
         self._owners.clear()
         self._proven, self._until = True, self._clock()
 
     def probe_sooner(self) -> None:
-        """Nobody else could do its work: it is tried again sooner."""
+        """Shortens the ejection: no other worker could do its work."""
         self._until = min(self._until, self._since + ALONE_SECONDS)
 
     def _eject(self) -> None:

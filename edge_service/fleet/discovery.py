@@ -17,7 +17,7 @@ DNS = "dns:///"
 MAX_PORT = 65535
 _ENTRY = re.compile(r"(?P<dns>dns:///)?(?P<host>[\w.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>\d{1,5})")
 
-# Host and port -> the addresses of everybody behind the name, host:port. Raises OSError if that cannot be told now.
+# Host and port -> the addresses of all workers behind the name, host:port. Raises OSError if that cannot be told now.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 

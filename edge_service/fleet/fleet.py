@@ -9,7 +9,7 @@ from edge_service.domain.kinds import KINDS
 from edge_service.fleet.channel import Credentials
 from edge_service.fleet.circuit_breaker import State
 from edge_service.fleet.discovery import Discovery, Resolve, parse, resolve
-from edge_service.fleet.placement import fitting, routing
+from edge_service.fleet.placement import Placement, placements
 from edge_service.fleet.worker import Speed, Worker, unmeasured
 from shared import telemetry
 from shared.pb.atelier.worker.v1 import worker_pb2
@@ -58,18 +58,17 @@ class Fleet:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self.workers))
 
-    def candidates(self, worker_type: str) -> list[Worker]:
-        """The workers of this type that can take a job now, the best first."""
+    def candidates(self, worker_type: str, needs: Collection[str] = ()) -> list[Placement]:
+        """The workers of this type that can take a job now and offer what it needs, the best first."""
         reached = [worker for worker in self.workers if worker.worker_type == worker_type and worker.accepting]
         if all(worker.breaker.state is State.EJECTED for worker in reached):
             for worker in reached:
                 worker.breaker.probe_sooner()
-        return _weighed(fitting(reached))
+        return placements([worker for worker in reached if set(needs) <= set(worker.offers())])
 
-    def choose(self, worker_type: str, needs: Collection[str] = ()) -> Worker | None:
+    def choose(self, worker_type: str, needs: Collection[str] = ()) -> Placement | None:
         """The best worker of this type that offers what a job needs; None if none can take it now."""
-        fit = [worker for worker in self.candidates(worker_type) if set(needs) <= set(worker.offers())]
-        return next(iter(_weighed(fit)), None)
+        return next(iter(self.candidates(worker_type, needs)), None)
 
     def has(self, worker_type: str, needs: Collection[str] = ()) -> bool:
         """Whether a worker of this type, busy or not, takes work and offers what a job needs."""
@@ -130,10 +129,3 @@ class Fleet:
 
     def _count(self, key: tuple[str, str]) -> int:
         return sum((worker.worker_type or UNKNOWN, worker.state) == key for worker in self.workers)
-
-
-def _weighed(candidates: list[Worker]) -> list[Worker]:
-    """Notes on each of them what speaks for it now, beside the others."""
-    for worker in candidates:
-        worker.routing = routing(worker, len(candidates) - 1)
-    return candidates

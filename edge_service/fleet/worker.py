@@ -12,7 +12,7 @@ import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from edge_service.domain.kinds import KINDS
-from edge_service.fleet.channel import Channel, Credentials
+from edge_service.fleet.channel import Channels, Credentials
 from edge_service.fleet.circuit_breaker import CircuitBreaker, State
 from shared.errors import (
     AtelierError,
@@ -32,19 +32,8 @@ log = logging.getLogger(__name__)
 # A frozen worker is noticed by keepalive within 8 s; a status stream that says nothing for longer is dead too.
 SILENCE_SECONDS = 8.0
 RECONNECT_SECONDS = (0.2, 5.0)
-# How many fields the log names when a worker says what cannot be.
+# How many fields the log names when a worker's message is invalid.
 MAX_NAMED = 5
-OPTIONS = (
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 2_000),  # how long a connection may take; a frozen peer's never comes about
-    # Else workers of one address, one after another, would share what gRPC remembers of failing to connect.
-    ("grpc.use_local_subchannel_pool", 1),
-)
 
 Notify = Callable[[], None]
 # Worker id -> its measured speed in comparison with others of its type, 1 for the average; None while unknown.
@@ -52,7 +41,7 @@ Speed = Callable[[str], float | None]
 
 
 def unmeasured(worker_id: str) -> float | None:
-    """The speed of workers nobody has measured."""
+    """The speed of a worker that was not measured."""
     return None
 
 
@@ -66,31 +55,10 @@ class Worker:
         self.in_flight = 0
         self.leaving = False
         """No longer among the addresses of its name: it gets no new job."""
-        self.routing: str | None = None
-        """What was weighed when the fleet last chose it: recorded with the attempts that it gets then."""
         self.breaker = CircuitBreaker()
-        self._speed, self._credentials = speed, credentials or Credentials()
+        self._speed, self._channels = speed, Channels(credentials or Credentials())
         self._others = 0
-        self._opened: Channel | None = None
-        self._version: object = None
-        self._replaced: list[Channel] = []
         self._refused = False
-
-    @property
-    def _channel(self) -> Channel:
-        # Made at first use: a channel belongs to the event loop that runs when it is made.
-        if self._opened is None:
-            self._version = self._credentials.version
-            self._opened = self._credentials.channel(self.address, OPTIONS)
-        return self._opened
-
-    async def _renew(self) -> None:
-        """Connects with the certificates of now. Jobs that run over the old channel end there."""
-        if self._opened is not None and self._version != self._credentials.version:
-            self._replaced.append(self._opened)
-            self._opened = None
-        while self._replaced and not self.in_flight:
-            await self._replaced.pop().close()
 
     @property
     def accepting(self) -> bool:
@@ -132,13 +100,13 @@ class Worker:
         """Starts one job; returns the streaming call. Raises Draining if the worker has left the fleet."""
         if self.leaving:
             raise Draining("the worker has left")
-        return KINDS[self.worker_type].stub_class(self._channel).Generate(request, timeout=timeout)
+        return KINDS[self.worker_type].stub_class(self._channels.to(self.address)).Generate(request, timeout=timeout)
 
     async def count_tokens(self, model: str, texts: Sequence[str], timeout: float) -> Sequence[worker_pb2.TokenCount]:
-        """What the tokenizers of one of its models make of texts, whatever it does meanwhile. Raises AtelierError."""
+        """The token counts of texts by each tokenizer of one of its models; takes no slot. Raises AtelierError."""
         if self.leaving:
             raise Draining("the worker has left")
-        stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
+        stub = worker_pb2_grpc.WorkerServiceStub(self._channels.to(self.address))
         request = worker_pb2.CountTokensRequest(model=model, texts=texts)
         try:
             answer: worker_pb2.CountTokensResponse = await stub.CountTokens(request, timeout=timeout)
@@ -146,10 +114,10 @@ class Worker:
             raise from_rpc_error(error) from None
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
-                raise  # not the call was cancelled, but whoever waits for it
+                raise  # not the call was cancelled, but the task that waits for it
             raise WorkerLost("the connection to the worker was closed while it counted") from None
         if not answer.counts or not all(_plausible(count, texts) for count in answer.counts):
-            raise EngineFailed("the worker counts tokens as nobody can")
+            raise EngineFailed("the worker's token counts contradict the text")
         return answer.counts
 
     @contextlib.contextmanager
@@ -162,7 +130,7 @@ class Worker:
             self.in_flight -= 1
 
     def failed(self, error: AtelierError, owner: str = "") -> None:
-        """A job of this owner failed on it, or the connection was lost: ejects it if that is its fault, and enough."""
+        """A job of this owner failed on it, or the connection was lost: ejects it if that is its fault."""
         if self.breaker.failed(error, owner):
             seconds = round(self.breaker.seconds_left, 1)
             log.warning("worker ejected", extra={"address": self.address, "seconds": seconds})
@@ -193,15 +161,15 @@ class Worker:
             delay = min(delay * 2, longest)
 
     def _tell_refusal(self, ended: AtelierError) -> None:
-        """Says once that the worker does not take us for the edge: only an operator can mend that."""
+        """Logs once that the worker does not accept our token or certificate: only an operator can change that."""
         if isinstance(ended, Unauthenticated) and not self._refused:
             log.warning("worker refuses this edge: is its ATELIER_WORKER_TOKEN ours?", extra={"address": self.address})
         self._refused = isinstance(ended, Unauthenticated)
 
     async def _watched(self, notify: Notify) -> AtelierError:
         """Asks the worker what it is, then relays its status until the stream ends; returns why it ended."""
-        await self._renew()
-        stub = worker_pb2_grpc.WorkerServiceStub(self._channel)
+        await self._channels.renew(idle=not self.in_flight)
+        stub = worker_pb2_grpc.WorkerServiceStub(self._channels.to(self.address))
         try:
             answer = await stub.Describe(worker_pb2.DescribeRequest(), timeout=SILENCE_SECONDS)
             check(answer.worker)
@@ -209,11 +177,11 @@ class Worker:
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)
         except TimeoutError:
-            return WorkerLost("the worker says nothing any more")
+            return WorkerLost("the worker's status stream fell silent")
         except InvalidRequest as refused:
             fields = ", ".join(violation.field for violation in refused.violations[:MAX_NAMED])
-            log.warning("what a worker says of itself is refused", extra={"address": self.address, "fields": fields})
-            return WorkerLost("the worker says of itself what cannot be")
+            log.warning("worker sent an invalid message", extra={"address": self.address, "fields": fields})
+            return WorkerLost("the worker sent an invalid description or status")
         except Exception:
             log.exception("following a worker failed", extra={"address": self.address})
             return WorkerLost("the worker could not be followed")
@@ -233,8 +201,7 @@ class Worker:
     async def close(self) -> None:
         """Ends every call to it."""
         self.leaving = True
-        for channel in filter(None, (self._opened, *self._replaced)):
-            await channel.close()
+        await self._channels.close()
 
     def message(self) -> edge_pb2.Worker:
         """The worker as operators see it."""

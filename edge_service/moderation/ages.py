@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from edge_service.moderation.normalize import SIGNED, Reading, key, plain
+from edge_service.moderation.normalize import SIGNED, Reading, by_word, key, plain
 from edge_service.moderation.words import age_words as words
 
 MAJORITY = 18
@@ -28,7 +28,7 @@ _ASIAN_BORN = re.compile(
 _UNDER_SIGN = re.compile(r"<\s?1[234678](?!\d)")
 # As people give age and sex in one: "15f", "15/m". Not "f/11", which is an aperture, nor "15m", which is a length.
 _AGE_AND_SEX = re.compile(r"(?<![^\W_.,:/])(?:(?:1[0-7]|[7-9])/?f|(?:1[0-7]|[7-9])/m)(?![^\W_])")
-_PERSON_LEAST = 10
+_PERSON_MIN = 10
 _BEFORE, _AFTER = 2, 4  # how many neighbours of a number matter
 
 
@@ -61,6 +61,7 @@ def tells_minor(reading: Reading, year: int) -> bool:
     return _in_signs(reading.plain, year) or any(_in_tokens(tokens, year) for tokens in seen)
 
 
+@by_word
 def _undisguised(word: str) -> str:
     """A number or a word of age for what is written with signs or with letters repeated: "f0urteen", "yeeears"."""
     if word.isdecimal() or (word.isalpha() and not _REPEATED.search(word)):
@@ -75,7 +76,7 @@ def _tokens(text: str) -> list[str]:
 
 def _in_tokens(tokens: list[str], year: int) -> bool:
     padded = [*[""] * _BEFORE, *tokens, *[""] * _AFTER]
-    told = {token for token in set(tokens) if token in BORN or any(True for _ in _numbers(token))}
+    told = {token for token in tokens if token in BORN or _numbers(token)}
     if not told:
         return False
     rows = set(zip(*(padded[start:] for start in range(_BEFORE + 1 + _AFTER)), strict=False))
@@ -90,8 +91,13 @@ def _tells(near: tuple[str, ...], year: int) -> bool:
     return any(_is_age(number, near) for number in _numbers(token))
 
 
-def _numbers(token: str) -> Iterator[int]:
+@by_word
+def _numbers(token: str) -> tuple[int, ...]:
     """The numbers under 19 that a token holds, also one with its unit in the same word ("vierzehnjährige")."""
+    return tuple(_numbers_in(token))
+
+
+def _numbers_in(token: str) -> Iterator[int]:
     if token in NUMBERS:
         yield NUMBERS[token]
     elif token[:1].isdecimal():
@@ -115,7 +121,7 @@ def _is_age(number: int, near: tuple[str, ...]) -> bool:
     return (
         before in AGE_BEFORE
         or (earlier in AGE_BEFORE and before in ("between", "from", "to", "von", "entre", "tussen"))
-        or (before in PERSON and number >= _PERSON_LEAST)
+        or (before in PERSON and number >= _PERSON_MIN)
         or _has_unit(near[_BEFORE + 1 :])
         or (any(stem in token for stem in AGE_STEMS))
         or (number <= 13 and (after in GRADE_AFTER or (after in ORDINALS and second in GRADE_AFTER)))
@@ -136,7 +142,7 @@ def _has_unit(following: tuple[str, ...]) -> bool:
 
 
 def _is_recent(token: str, year: int) -> bool:
-    """Whether a token is, or ends in, a year in which someone was born who may be under 18."""
+    """Whether a token is, or ends in, a year of birth of a person who may be under 18."""
     years = [int(part) for part in re.findall(r"\d+", token)[:3] if len(part) == 4]
     return any(born >= year - MAJORITY for born in years)
 

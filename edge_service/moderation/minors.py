@@ -1,4 +1,4 @@
-"""The refusal that nobody can switch off: sexual content with any indication of a minor.
+"""The refusal that cannot be switched off: sexual content with any indication of a minor.
 
 It holds in every content mode, for every tier, role, template and override, and has no parameter, variable or policy
 file: its words stand in `safety_words.py`. It never rewrites. What it cannot check it refuses.
@@ -12,7 +12,7 @@ A negative prompt is what is *not* to be shown. So, where P are all other texts 
     P minor + sexual                refused, whatever N says
     P minor,  N sexual              passes: a parent being careful. Refused if N negates ("no clothes", "without"), for
                                     then it asks for the contrary, and if N takes away clothes or censorship
-    P sexual, N minor               refused: nobody can say how much a model heeds a negative prompt
+    P sexual, N minor               refused: how much a model heeds a negative prompt is unknown
     P sexual, N adult, mature ...   refused: it asks adulthood away
     P neither, N minor + sexual     passes: the usual "nsfw, nude, child" of a landscape
     P minor or sexual, N both       refused
@@ -116,7 +116,7 @@ def refuse(texts: Mapping[str, str]) -> None:
 
 def digest(texts: Mapping[str, str], secret: bytes = b"") -> str:
     """A hash of the normalised texts for the audit log, 64 hexadecimal digits: the same however they are disguised.
-    With a `secret` nobody without it can find a short text by trying.
+    With a `secret`, a short text cannot be found by trying without it.
     """
     whole = "\0".join(f"{field}\0{' '.join(plain(text).split())}" for field, text in sorted(texts.items()))
     return hmac.new(secret, whole.encode(errors="replace"), hashlib.sha256).hexdigest()

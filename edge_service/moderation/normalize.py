@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby, pairwise
 from typing import ParamSpec, TypeVar
 
@@ -23,9 +23,14 @@ P = ParamSpec("P")
 # The longest prompt there is. What is longer, a conversation, hardly ever comes twice.
 MAX_REMEMBERED_CHARACTERS = 1000
 MAX_TEXTS = 128
+# Words come again and again in other texts: what is found in one by itself is kept longer.
+MAX_WORDS = 8192
+MAX_REMEMBERED_LETTERS = 40
 
 _LEET, _ALIKE, _FOLD = str.maketrans(LEET), str.maketrans(ALIKE), str.maketrans(LEET | ALIKE)
-_POSSESSIVE = re.compile(r"(?<=[^\W\d_])['’`´ʼ]s(?![^\W_])")
+# What precedes the apostrophe is looked at after it: a pattern that begins with its rarest character is found fastest.
+_POSSESSIVE = re.compile(r"['’`´ʼ](?<=[^\W\d_].)s(?![^\W_])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CENSORED = str.maketrans(dict.fromkeys("•●∗⁎✱＊", "*"))
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 SIGNED = re.compile(rf"(?:[^\W_]|[*{re.escape(SIGNS)}])+")
@@ -59,6 +64,12 @@ def remembering(find: Callable[P, V]) -> Callable[P, V]:
     return found
 
 
+def by_word(find: Callable[[str], V]) -> Callable[[str], V]:
+    """The same pure function of one word, which remembers what it returned for short words."""
+    remembered = lru_cache(maxsize=MAX_WORDS)(find)
+    return lambda word: remembered(word) if len(word) <= MAX_REMEMBERED_LETTERS else find(word)
+
+
 def place(reading: str, field: str) -> str:
     """The key of one more reading of a field's text, beside the text itself."""
     return f"{reading}{_OF}{field}"
@@ -71,8 +82,11 @@ def field_of(place: str) -> str:
 
 def plain(text: str) -> str:
     """The text in small letters of one alphabet, without what cannot be seen. Never raises, at most 3 times as long."""
-    text = unicodedata.normalize("NFKD", text.translate(UNSEEN)).translate(UNSEEN).translate(LETTERS)
-    text = unicodedata.normalize("NFC", text.casefold().translate(UNSEEN)).translate(_CENSORED)
+    if text.isascii():  # the same result for less: control characters are all that the tables change
+        text = _CONTROL.sub(" ", text.lower())
+    else:
+        text = unicodedata.normalize("NFKD", text.translate(UNSEEN)).translate(UNSEEN).translate(LETTERS)
+        text = unicodedata.normalize("NFC", text.casefold().translate(UNSEEN)).translate(_CENSORED)
     return _POSSESSIVE.sub("", text)
 
 
@@ -86,9 +100,12 @@ def key(word: str) -> str:
     return _RUN.sub(r"\1", word.translate(_LEET)).translate(_ALIKE)
 
 
+_key = by_word(key)
+
+
 def keys(words: Sequence[str]) -> list[str]:
-    """The keys of many plain words, at a fraction of the cost."""
-    return key("\n".join(words)).split("\n") if words else []
+    """The keys of many plain words."""
+    return list(map(_key, words))
 
 
 def runs(word: str) -> list[tuple[str, int]]:
@@ -114,6 +131,21 @@ class Reading:
     unbroken: str
     """All letters without what stands between them, where the script has no blanks between words; else empty."""
 
+    @cached_property
+    def any_words(self) -> frozenset[str]:
+        """Everything that may be a word of its own, but for numbers."""
+        return frozenset(word for word in {*self.words, *self.signed, *self.joined} if not word.isdecimal())
+
+    @cached_property
+    def rows(self) -> list[tuple[list[str], list[str]]]:
+        """The sequences of words without numbers, each with the keys of its words, and none twice."""
+        rows: list[list[str]] = []
+        for sequence in (self.words, self.signed, self.chunks):
+            row = [word for word in sequence if not word.isdecimal()]
+            if row not in rows:
+                rows.append(row)
+        return [(row, keys(row)) for row in rows]
+
     @staticmethod
     def of(text: str) -> "Reading":
         """Reads a text, which is remembered for a while."""
@@ -134,7 +166,7 @@ class Reading:
             plain=read,
             words=_WORDS.findall(read),
             signed=[word for found in SIGNED.findall(read) if (word := found.strip(_EDGES))],
-            chunks=[chunk for found in read.split() if (chunk := "".join(_PARTS.findall(found)))],
+            chunks=[chunk for found in read.split() if (chunk := _without_signs(found))],
             joined=frozenset(_joined(read)) | frozenset(_windows(parts)) | frozenset(parts),
             spelled=list(_spelled(parts)),
             unbroken=_NOT_LETTERS.sub("", read) if _NO_BLANKS.search(read) else "",
@@ -142,6 +174,10 @@ class Reading:
 
 
 _read = remembering(Reading._of)
+
+
+def _without_signs(chunk: str) -> str:
+    return chunk if chunk.isalnum() else "".join(_PARTS.findall(chunk))
 
 
 def _unescaped(text: str) -> str:
@@ -156,8 +192,7 @@ def _unescaped(text: str) -> str:
 def _joined(read: str) -> Iterator[str]:
     """Pieces that stand together with signs between them: neighbours, and all of a short whole."""
     for chunk in read.split():
-        pieces = _PARTS.findall(chunk)
-        if len(pieces) < 2:
+        if chunk.isalnum() or len(pieces := _PARTS.findall(chunk)) < 2:
             continue
         for size in range(2, min(_MAX_WINDOW, len(pieces)) + 1):
             yield from map("".join, zip(*(pieces[start:] for start in range(size)), strict=False))

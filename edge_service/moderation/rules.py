@@ -1,7 +1,7 @@
 """Content modes, and the rules of `policies/content.yaml` that hold in them.
 
 The mode of a request is the strictest of three: what the account may see, what the policy permits at most, and what the
-caller chose. Whatever is not said, or not known, is SFW. What `safety.py` refuses is refused before and in every mode.
+caller chose. Whatever is not said, or not known, is SFW. What `minors.py` refuses is refused before and in every mode.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,7 +66,7 @@ class Classification(Strict):
 
 
 class Content(Strict):
-    """The whole policy. `most_explicit` is the mode that nobody gets beyond."""
+    """The whole policy. `most_explicit` is the mode that no account gets beyond."""
 
     version: int
     most_explicit: Mode = "sfw"

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from edge_service.moderation.normalize import Reading, folded, key, keys, plain, runs
+from edge_service.moderation.normalize import Reading, by_word, folded, key, keys, plain, runs
 
 # Common words that a disguise of a listed one would look like. Found by reading the 40,000 commonest words of each
 # language of the refusal.
@@ -53,7 +53,8 @@ class Terms:
     def __init__(self, terms: Iterable[str]) -> None:
         self._words = defaultdict[str, list[tuple[str, str]]](list)  # key -> the plain word and its term
         self._stems = defaultdict[int, dict[str, list[tuple[str, str]]]](dict)  # length of key -> key -> plain, term
-        self._phrases = defaultdict[int, dict[tuple[str, ...], list[tuple[list[str], str]]]](dict)
+        # The key of a phrase's first word -> the keys of its words, the plain words, the term.
+        self._phrases = defaultdict[str, list[tuple[list[str], list[str], str]]](list)
         self._pieces: dict[str, str] = {}  # folded word -> term: what glued and spelled words are made of
         self._starred = defaultdict[str, list[str]](list)
         self._anywhere: dict[str, str] = {}
@@ -63,6 +64,7 @@ class Terms:
         self._longest = max(map(len, self._pieces), default=0)
         self._piece_starts = {piece[:_MIN_PIECE] for piece in self._pieces}
         self._stem_starts = {stem[:_MIN_STEM] for stems in self._stems.values() for stem in stems}
+        self._of_word = by_word(self._in_word)
         starts = "|".join(map(re.escape, sorted(self._starts, key=len)))
         self._begins = re.compile(
             f"(?:(?<![{_KATAKANA}])(?=[{_KATAKANA}])|(?<![{_HANGUL}])(?=[{_HANGUL}]))(?:{starts})"
@@ -70,15 +72,10 @@ class Terms:
 
     def found(self, reading: Reading) -> set[str]:
         """The terms in a text."""
-        words = [word for word in {*reading.words, *reading.signed, *reading.joined} if not word.isdecimal()]
-        hits = self._single(words) | self._glued(words) | self._spelled(reading.spelled)
-        rows: list[list[str]] = []
-        for sequence in (reading.words, reading.signed, reading.chunks):
-            row = [word for word in sequence if not word.isdecimal()]
-            if row not in rows:
-                rows.append(row)
-                hits |= self._in_a_row(row)
-        return hits | set(self._without_blanks(reading))
+        hits = self._spelled(reading.spelled).union(*map(self._of_word, reading.any_words))
+        for words, short in reading.rows:
+            hits |= self._in_a_row(words, short)
+        return hits.union(self._without_blanks(reading))
 
     def _add(self, term: str) -> None:
         words = plain(term.removesuffix("*")).split()
@@ -88,8 +85,8 @@ class Terms:
             stem = key(words[0])
             self._stems[len(stem)].setdefault(stem, []).append((words[0], term))
         elif len(words) > 1:
-            row = tuple(key(word) for word in words)
-            self._phrases[len(words)].setdefault(row, []).append((words, term))
+            row = keys(words)
+            self._phrases[row[0]].append((row, words, term))
             self._add_piece("".join(words), term)
         else:
             self._add_word(words[0], term)
@@ -108,29 +105,25 @@ class Terms:
         by_place = self._starts if re.match(f"[{_KATAKANA}{_HANGUL}]", written) else self._anywhere
         by_place[written] = term
 
-    def _single(self, words: list[str]) -> set[str]:
-        """The terms that are one word, and the beginnings of words."""
-        short = keys(words)
-        alike = [(word, self._words[of]) for word, of in zip(words, short, strict=True) if of in self._words]
+    def _in_word(self, word: str) -> frozenset[str]:
+        """The terms that are one word, beginnings of words, and those that a word is glued together from."""
+        of, whole = key(word), folded(word)
         hits = {
             term
-            for word, wanted in alike
-            for other, term in wanted
+            for other, term in self._words.get(of, ())
             if word == other or (len(other) >= _MIN_PIECE and _stretches(word, other))
         }
-        begun = [(word, of) for word, of in zip(words, short, strict=True) if of[:_MIN_STEM] in self._stem_starts]
-        for length, stems in self._stems.items():
-            wanted = ((word, stems[of[:length]]) for word, of in begun if of[:length] in stems)
-            hits.update(term for word, near in wanted for stem, term in near if _stretches(word, stem))
-        whole = folded("\n".join(word for word in words if word not in OTHER_WORDS)).split("\n")
-        hits.update(self._pieces[word] for word in self._pieces.keys() & whole)
-        return hits.union(*(self._starred[word] for word in self._starred.keys() & whole))
-
-    def _glued(self, words: list[str]) -> set[str]:
-        """The terms of words that are made of nothing else: "nudeteen", not "Essex"."""
-        whole = [word for word in words if 2 * _MIN_PIECE <= len(word) <= _MAX_GLUED]
-        begun = {word for word in folded(" ".join(whole)).split() if word[:_MIN_PIECE] in self._piece_starts}
-        return {term for word in begun for term in self._pieces_of(word)}
+        if of[:_MIN_STEM] in self._stem_starts:
+            begun = (stem for length, stems in self._stems.items() for stem in stems.get(of[:length], ()))
+            hits.update(term for stem, term in begun if _stretches(word, stem))
+        if word not in OTHER_WORDS:
+            hits.update(self._starred.get(whole, ()))
+            if whole in self._pieces:
+                hits.add(self._pieces[whole])
+        # Words that are made of nothing else: "nudeteen", not "Essex".
+        if 2 * _MIN_PIECE <= len(word) <= _MAX_GLUED and whole[:_MIN_PIECE] in self._piece_starts:
+            hits.update(self._pieces_of(whole))
+        return frozenset(hits)
 
     def _pieces_of(self, word: str) -> list[str]:
         ways: list[list[str] | None] = [[], *[None] * len(word)]
@@ -153,14 +146,21 @@ class Terms:
                     hits.update(self._pieces[piece] for piece in slices & self._pieces.keys())
         return hits
 
-    def _in_a_row(self, words: list[str]) -> set[str]:
-        short = keys(words)
-        hits: set[str] = set()
-        for size, phrases in self._phrases.items():
-            rows = set(zip(*(short[start:] for start in range(size)), strict=False)) & phrases.keys()
-            written = _written(words, short, {of for row in rows for of in row})
-            hits.update(term for row in rows for wanted, term in phrases[row] if _is_written(written, wanted))
-        return hits
+    def _in_a_row(self, words: list[str], short: list[str]) -> set[str]:
+        begun = [(start, of) for start, of in enumerate(short) if of in self._phrases]
+        said = {
+            (of, place)
+            for start, of in begun
+            for place, (row, _, _) in enumerate(self._phrases[of])
+            if short[start : start + len(row)] == row
+        }
+        if not said:
+            return set()
+        written = defaultdict[str, set[str]](set)
+        for word, of in zip(words, short, strict=True):
+            written[of].add(word)
+        phrases = (self._phrases[of][place] for of, place in said)
+        return {term for _, wanted, term in phrases if _is_written(written, wanted)}
 
     def _without_blanks(self, reading: Reading) -> Iterator[str]:
         if reading.plain.isascii():
@@ -176,15 +176,6 @@ def _stretches(word: str, wanted: str) -> bool:
         return word == wanted
     pairs = zip(runs(word), runs(wanted), strict=False)
     return all(letter == other and count >= least for (letter, count), (other, least) in pairs)
-
-
-def _written(words: list[str], short: list[str], wanted: set[str]) -> dict[str, set[str]]:
-    """The words that have one of the wanted keys, by key."""
-    found: dict[str, set[str]] = {of: set() for of in wanted}
-    for word, of in zip(words, short, strict=True) if wanted else ():
-        if of in wanted:
-            found[of].add(word)
-    return found
 
 
 def _is_written(written: Mapping[str, set[str]], wanted: list[str]) -> bool:

@@ -27,7 +27,7 @@ MAX_MESSAGES, MAX_CHARACTERS = 256, 262_144
 
 @dataclass(frozen=True)
 class _Message:
-    """A message with the tokens it takes, those of the template included; 0 if nobody could count them."""
+    """A message with the tokens it takes, those of the template included; 0 if no worker could count them."""
 
     message: chat_pb2.ChatMessage
     tokens: int

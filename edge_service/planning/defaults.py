@@ -14,7 +14,6 @@ from google.protobuf.message import Message
 from edge_service.domain.decisions import decide
 from edge_service.domain.job_types import JobType, job_types
 from edge_service.domain.kinds import KINDS, Kind, WorkerJob, kind_of
-from edge_service.domain.partial_job import partial_job
 from edge_service.planning.presets import NOTHING, Choices, Chosen, Preset, choices, picked
 from edge_service.planning.styles import add_words
 from shared.errors import InvalidRequest, Violation
@@ -84,12 +83,12 @@ def _size(kind: Kind[Any, Any], job: WorkerJob, table: Choices, ratio: str) -> W
         raise InvalidRequest(
             Violation("aspect_ratio", f"a {kind.worker_type} request has no size to set, got '{ratio}'")
         )
-    size = picked("aspect_ratio", table.sizes(kind.worker_type), ratio)
+    size = picked("aspect_ratio", table.size_fillings[kind.worker_type], ratio)
     if named := [path for path in kind.size_fields if _names(job, path)]:
         given = ", ".join(f"{kind.worker_type}.{path}" for path in named)
         said = f"sets the size, and so does {given}: leave one of them out, got '{ratio}'"
         raise InvalidRequest(Violation("aspect_ratio", said))
-    return partial_job(kind.worker_type, kind.size_values(size))
+    return size
 
 
 def _names(job: WorkerJob, path: str) -> bool:

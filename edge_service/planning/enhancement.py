@@ -3,7 +3,7 @@
 Whatever goes wrong, the job runs with the original prompt, byte for byte, and says that it was not improved and why.
 
 The text that comes back has no rights of its own: it is checked as if a person had sent it. If a rule refuses it, even
-the one that nobody can switch off, that is one more failure of the model and not of the person, whose own prompt has
+the one that cannot be switched off, that is one more failure of the model and not of the person, whose own prompt has
 passed the same checks before a model saw it; a prompt that has not is never sent to one, nor does it get here. So the
 refused text is dropped whole, never mended, and the original goes on, which its caller checks once more.
 """
@@ -44,7 +44,7 @@ RESERVE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Enhanced:
-    """The prompt that the job gets, and who made it: unspecified if nobody was asked, none if it did not work."""
+    """The prompt that the job gets, and who made it: unspecified if no model was asked, none if it did not work."""
 
     prompt: str
     source: "job_pb2.EnhancementSource" = job_pb2.ENHANCEMENT_SOURCE_UNSPECIFIED
@@ -134,7 +134,7 @@ async def _fits(count: Count, better: str) -> None:
     try:
         counts = await count([better])
     except AtelierError:
-        return  # it is counted once more when all is added, and the job then says that nobody could
+        return  # it is counted once more when all is added, and the job then says that no worker could
     for found in counts:
         if found.tokens[0] > found.limit:
             have = f"the answer has {found.tokens[0]} tokens of {found.tokenizer}"

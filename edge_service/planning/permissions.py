@@ -51,8 +51,8 @@ def may_repeat(tier: Tier, type_name: str, job: WorkerJob, webhook: bool) -> Non
 
 
 def account_mode(tier: Tier, stated: "edge_pb2.ContentMode | None") -> "edge_pb2.ContentMode":
-    """The most explicit content of an account: what its tier permits, or less where the policy, or whoever vouches for
-    the account, says so."""
+    """The most explicit content of an account: what its tier permits, or less where the policy, or the issuer of
+    the account's token, says so."""
     most = min(tier.content_mode, MODES[content().most_explicit])
     return most if stated is None else min(most, stated or edge_pb2.CONTENT_MODE_SFW)
 

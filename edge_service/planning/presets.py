@@ -90,6 +90,14 @@ class Choices(Strict):
         """The sizes of a worker type by aspect ratio; none for one whose jobs have no size."""
         return {ratio: Size.of(text) for ratio, text in self.aspect_ratios.get(worker_type, {}).items()}
 
+    @cached_property
+    def size_fillings(self) -> dict[str, dict[str, WorkerJob]]:
+        """By worker type and aspect ratio, the size as a partial job message; leave it as it is."""
+        return {
+            name: {ratio: partial_job(name, KINDS[name].size_values(size)) for ratio, size in self.sizes(name).items()}
+            for name in self.aspect_ratios
+        }
+
 
 def _size_problem(worker_type: str, ratio: str, text: str) -> str | None:
     if not SIZE.fullmatch(text):

@@ -59,7 +59,7 @@ async def budget(job: WorkerJob, count: Count) -> None:
 
 
 Measured = tuple[str, int, int, int]
-"""What the tokenizer with the shortest sight makes of a text: its name, tokens, limit, characters read."""
+"""The count of the tokenizer that reads least of a text: its name, tokens, limit, characters read."""
 
 
 def _shortest(counts: Counts, place: int) -> Measured | None:

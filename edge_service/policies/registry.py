@@ -52,7 +52,7 @@ def _permissions_permit_something(policies: Snapshot) -> Iterator[Misfit]:
 
 
 def _rules_name_what_there_is(policies: Snapshot) -> Iterator[Misfit]:
-    """A rule for a tier that does not exist would hold for nobody."""
+    """A rule for a tier that does not exist would never hold."""
     tiers = policies.table("tiers", Tiers).tiers
     for index, rule in enumerate(policies.table("content", Content).rules):
         for place, name in enumerate(rule.tiers):

@@ -1,7 +1,7 @@
 """One YAML file: what it says, and where each part of it stands.
 
 YAML is stricter here than elsewhere: a key that is given twice and a key that is no text are mistakes. Unquoted, `16:9`
-is the number 969 and `no` is false; whoever writes them means neither.
+is the number 969 and `no` is false; the author means neither.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import yaml
 
 from edge_service.policy.mistakes import Steps, dotted
 
-# Anchors make large values of small files. Beyond so many nodes nobody meant it.
+# Anchors make large values of small files. A document with more nodes is taken for a mistake.
 MAX_NODES = 100_000
 # The C library composes nodes by recursion without a limit of its own: a deep file would end the process.
 MAX_DEPTH = 50

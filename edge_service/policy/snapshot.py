@@ -79,7 +79,7 @@ def in_force() -> Snapshot:
 def held() -> Iterator[Snapshot]:
     """Keeps the current version for all that runs within, tasks begun there included.
 
-    Not around the `yield` of a generator: that would hold it for whoever asks the generator for more.
+    Not around the `yield` of a generator: that would hold it in the code that iterates over the generator.
     """
     token = _held.set(snapshot := current())
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from edge_service.accounts.tiers import tiers
 from edge_service.adapters.notifications import NEW, STOPPED, Notifications
 from edge_service.domain.kinds import KINDS
-from edge_service.fleet import Fleet, Worker
+from edge_service.fleet import Fleet, Placement, Worker
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.event_writer import event_writer
 from edge_service.queue.execution import Execution, worker_slot
@@ -48,12 +48,12 @@ class Dispatcher:
         """Leases no more; what runs goes on."""
         self._draining.set()
 
-    async def close(self, patience_seconds: float) -> None:
+    async def close(self, grace_seconds: float) -> None:
         """Lets running jobs end for a while, then gives the others back to the queue."""
         self.drain()
         await asyncio.gather(*self._leasing, return_exceptions=True)
         if self._running:
-            await asyncio.wait(self._running, timeout=patience_seconds)
+            await asyncio.wait(self._running, timeout=grace_seconds)
         for task in (*self._running, *self._watching):
             task.cancel()
         await asyncio.gather(*self._running, *self._watching, return_exceptions=True)
@@ -65,13 +65,14 @@ class Dispatcher:
             while not self._draining.is_set():
                 queued.clear()
                 changed = self._fleet.changed
-                for worker in self._fleet.candidates(worker_type):
-                    with _surviving():  # one that says nonsense must not stand in the way of the others
-                        await self._fill(worker)
+                for placement in self._fleet.candidates(worker_type):
+                    with _surviving():  # an invalid answer of one worker must not keep the others from their jobs
+                        await self._fill(placement)
                 await _first(POLL_SECONDS, queued, changed, self._draining)
 
-    async def _fill(self, worker: Worker) -> None:
-        free, slot = worker.free, worker_slot(worker)
+    async def _fill(self, placement: Placement) -> None:
+        worker, slot = placement.worker, worker_slot(placement)
+        free = worker.free
         if slot is None or free <= 0:
             return
         leases = await self._leases.lease(slot, self._fleet.offers(worker), free, tiers().ageing_seconds)
@@ -94,17 +95,17 @@ class Dispatcher:
                 await _first(RENEW_SECONDS, stopped)
 
     async def _sweep(self) -> None:
-        patient_until = 0.0
+        grace_until = 0.0
         while True:
             with _surviving():
                 try:
                     await self._leases.expire()
-                    # Ours first: after a stall of the database our own leases may look as if nobody held them.
+                    # Ours first: after a stall of the database our own leases may look expired.
                     await self._execution.renew()
                 except errors.DatabaseUnavailable:
-                    patient_until = time.monotonic() + GRACE_SECONDS
+                    grace_until = time.monotonic() + GRACE_SECONDS
                     raise
-                if time.monotonic() >= patient_until:
+                if time.monotonic() >= grace_until:
                     await self._take_over()
             await asyncio.sleep(POLL_SECONDS)
 

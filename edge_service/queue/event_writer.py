@@ -5,8 +5,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from edge_service.queue.execution import retry_until_database_is_back
 from edge_service.queue.leases import Leases, Unwritten
+from edge_service.queue.retries import retry_until_database_is_back
 from edge_service.queue.rows import Lease
 from shared.pb.atelier.edge.v1 import edge_pb2
 
@@ -14,7 +14,7 @@ INTERVAL_SECONDS = 0.1
 
 
 class EventWriter:
-    """Writes events in the background, through any absence of the database. Opened by `journal`."""
+    """Writes events in the background, through any absence of the database. Opened by `event_writer`."""
 
     def __init__(self, leases: Leases, lease: Lease) -> None:
         self._leases, self._lease, self._after = leases, lease, lease.last_sequence

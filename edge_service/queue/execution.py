@@ -3,19 +3,19 @@
 import asyncio
 import contextlib
 import logging
-import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import grpc
 
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import Callback, kind_of
-from edge_service.fleet import Worker
+from edge_service.fleet import Placement, Worker
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.leases import Leases, Unwritten
+from edge_service.queue.retries import MAX_ATTEMPTS, Retry, retry_after, retry_until_database_is_back
 from edge_service.queue.rows import AssetRow, Lease, WorkerSlot
 from shared import errors
 from shared.assets import KEY, AssetStore, attempt_folder
@@ -24,19 +24,8 @@ from shared.validation_schemas import enum_word
 
 log = logging.getLogger(__name__)
 
-# How many attempts of a job may end for a reason before the job fails for it. A dying edge says less about the job than
-# a dying worker.
-MAX_ATTEMPTS: dict[type[errors.AtelierError], int] = {
-    errors.WorkerLost: 3, errors.StorageUnavailable: 5, errors.EdgeLost: 10,
-}  # fmt: skip
-RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
-DATABASE_TIMEOUT_SECONDS = 60.0
-# The attempt ended for no fault of the job and leaves no trace: the worker never began, or gave it back, or no database
-# took the result.
-REFUSED = (errors.NoFreeSlot, errors.Draining, errors.DatabaseUnavailable)
 # What says something about the worker, not about the job.
 WORKER_FAULTS = (errors.WorkerLost, errors.StorageUnavailable, errors.EngineFailed)
-T = TypeVar("T")
 
 
 class Running(NamedTuple):
@@ -77,13 +66,13 @@ class Execution:
                     worker.failed(errors.WorkerLost("the worker does not know this edge"), lease.owner)
                     failure = errors.Draining("the worker does not know this edge")
                 if isinstance(failure, errors.Cancelled):
-                    failure = errors.WorkerLost("the worker gave up the job, and nobody had asked it to")
+                    failure = errors.WorkerLost("the worker gave up the job without being asked to")
                 if isinstance(failure, WORKER_FAULTS):
                     worker.failed(failure, lease.owner)
                 raise failure from None
             except asyncio.CancelledError:
                 if (task := asyncio.current_task()) and task.cancelling():
-                    raise  # not the call was cancelled, but whoever reads it
+                    raise  # not the call was cancelled, but the task that reads it
                 raise errors.Cancelled("the job was stopped") from None
             finally:
                 call.cancel()
@@ -103,13 +92,13 @@ class Execution:
                     one.call.cancel()
 
     async def complete(self, lease: Lease, worker: Worker, callback: Callback, rest: Unwritten) -> None:
-        """Stores the result, whatever the database is doing now. Raises Cancelled if the lease is lost."""
+        """Stores the result, and waits for the database if it is away. Raises Cancelled if the lease is lost."""
         rows = _asset_rows(lease, callback)
         _finish(lease, callback)
         worker.succeeded()
         seconds = time.monotonic() - self._running[lease.job_id, lease.attempt].began
         if not await retry_until_database_is_back(lambda: self._leases.complete(lease, callback, rows, rest)):
-            # Cancelled, or given to another worker: nobody will ever ask for these files.
+            # Cancelled, or given to another worker: no row will ever name these files.
             await self._assets.delete(*(row.key for row in rows))
             raise errors.Cancelled("the job ended before its result came")
         if worker.description:
@@ -119,20 +108,15 @@ class Execution:
         """Ends or requeues a job whose attempt failed with `error`; does nothing if the lease is lost."""
         record = errors.to_job_error(error)
         log.info("attempt failed", extra={"job_id": lease.job_id, "reason": errors.reason_word(error)})
-        if lease.interactive:
-            await self._leases.fail(lease, _terminal_state(error), record)
-        elif isinstance(error, REFUSED):
-            await self._leases.requeue(lease, record, RETRY_SECONDS, counts=False)
-        elif (failures := await self._failures(lease, error)) is not None:
-            # A dead edge says nothing of the job: it has waited for its lease to run out, which is enough.
-            delay = 0.0 if isinstance(error, errors.EdgeLost) else _back_off(failures)
-            await self._leases.requeue(lease, record, delay, counts=True)
+        # The caller of an interactive job is there and is told: it gets no further attempt.
+        if not lease.interactive and (retry := await self._retry(lease, error)):
+            await self._leases.requeue(lease, record, retry.delay_seconds, retry.counts)
         else:
             await self._leases.fail(lease, _terminal_state(error), record)
 
     @contextlib.asynccontextmanager
     async def attempt(self, lease: Lease) -> AsyncIterator[None]:
-        """Records how the block ends, whatever ends it, and raises it again: no leased job is left behind.
+        """Records how the block ends and raises what ended it again: no leased job is left behind.
 
         An error of ours fails or requeues the job. Where the block is cancelled or closed, a turn of a chat is
         cancelled with it, for its caller has gone; another job goes back to the queue, for this replica stops.
@@ -160,37 +144,21 @@ class Execution:
         with contextlib.suppress(errors.DatabaseUnavailable):
             await write
 
-    async def _failures(self, lease: Lease, error: errors.AtelierError) -> int | None:
-        """How often this happened to the job before; None if it may not happen again."""
-        most = MAX_ATTEMPTS.get(type(error), 0)
-        failures = await self._leases.failures(lease, errors.to_job_error(error).reason) if most else 0
-        return failures if failures + 1 < most else None
+    async def _retry(self, lease: Lease, error: errors.AtelierError) -> Retry | None:
+        """The next attempt of a job whose attempt failed with `error`; None if the job fails for it."""
+        limited = type(error) in MAX_ATTEMPTS
+        failures = await self._leases.failures(lease, errors.to_job_error(error).reason) if limited else 0
+        return retry_after(error, failures)
 
 
-def _back_off(failures: int) -> float:
-    """Seconds until the next attempt: 1, 2, 4 ... 30, spread so that jobs that failed together do not come together."""
-    return min(RETRY_SECONDS * 2.0**failures, MAX_RETRY_SECONDS) * random.uniform(0.75, 1.25)
-
-
-def worker_slot(worker: Worker) -> WorkerSlot | None:
-    """A worker as the tables know it; None if it has just been lost."""
+def worker_slot(placement: Placement) -> WorkerSlot | None:
+    """The worker slot of a chosen worker, as the tables know it; None if the worker has just been lost."""
+    worker = placement.worker
     if worker.description is None or worker.status is None:
         return None
     return WorkerSlot(
-        worker.worker_type, worker.address, worker.description.worker_id, worker.status.slots, worker.routing
+        worker.worker_type, worker.address, worker.description.worker_id, worker.status.slots, placement.routing
     )
-
-
-async def retry_until_database_is_back(write: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a write while the database is away: a restart of it must not cost a finished result."""
-    patience = time.monotonic() + DATABASE_TIMEOUT_SECONDS
-    while True:
-        try:
-            return await write()
-        except errors.DatabaseUnavailable:
-            if time.monotonic() > patience:
-                raise
-            await asyncio.sleep(RETRY_SECONDS)
 
 
 def _terminal_state(error: errors.AtelierError) -> str:
@@ -200,7 +168,7 @@ def _terminal_state(error: errors.AtelierError) -> str:
 
 
 def _asset_rows(lease: Lease, callback: Callback) -> list[AssetRow]:
-    """The stored files of a callback. The owner is the job's, never the payload's: a key of anyone else is refused."""
+    """The stored files of a callback. The owner is the job's, not the payload's: a key of another owner is refused."""
     if callback.job_id != lease.job_id or callback.status != job_pb2.JOB_STATUS_COMPLETED:
         raise errors.EngineFailed("the worker's result is not that of this job")
     files = kind_of(callback).files(callback)

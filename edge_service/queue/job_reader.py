@@ -28,7 +28,7 @@ class JobReader:
             self._next = asyncio.create_task(self._read())
             # All callers may have gone away by the time it fails.
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # One caller that goes away does not take the answer from the others.
+        # Shielded: one caller's cancellation must not end it for the others.
         found = await asyncio.shield(self._next)
         return found.get((owner, job_id))
 

@@ -1,4 +1,4 @@
-"""Leases: the right to execute a job, fenced by the number of the attempt.
+"""Leases: the right to execute a job for a while. The number of the attempt is the fencing token.
 
 A worker's result is written only under the attempt it belongs to and while that attempt runs: a late answer of a worker
 that was given up changes nothing and is told so. The rules are functions of the database, schema/functions.
@@ -49,7 +49,7 @@ class Leases:
         return next(iter(await self._leased(query, values)), None)
 
     async def take_over(self) -> list[Lease]:
-        """Takes over one running job whose lease has expired: its edge replica is gone. The caller settles it."""
+        """Takes over one running job whose lease has expired: its edge replica is gone. The caller requeues it."""
         return await self._leased(f"SELECT * FROM take_over({LEASE})", [])
 
     async def _leased(self, query: str, values: Sequence[object]) -> list[Lease]:

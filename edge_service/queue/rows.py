@@ -37,14 +37,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class WorkerSlot:
-    """Where a job can go: a worker as the tables know it."""
+    """A worker slot: the worker that a job can go to, as the tables know it, and how many jobs it runs at once."""
 
     worker_type: str
     address: str
     worker_id: str
     slots: int
     routing: str | None = None
-    """What was weighed when it was chosen; stored with the attempts that it gets."""
+    """What was weighed when the fleet chose it; stored with the attempts that it gets."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ class Store:
         )  # fmt: skip
 
     async def job(self, owner: str, job_id: str) -> edge_pb2.Job:
-        """One job of this owner. Raises JobNotFound, also for somebody else's."""
+        """One job of this owner. Raises JobNotFound, also for a job of another owner."""
         row = await self._reader.row(owner, job_id)
         if row is None:
             raise _not_found(job_id)
@@ -147,7 +147,7 @@ class Store:
         return job
 
     async def asset(self, owner: str, key: str) -> edge_pb2.Asset:
-        """One asset of this owner. Raises AssetNotFound, also for somebody else's."""
+        """One asset of this owner. Raises AssetNotFound, also for an asset of another owner."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(
                 "SELECT * FROM assets WHERE key = %s AND owner = %s AND deleted IS NULL", [key, owner]
@@ -170,7 +170,7 @@ class Store:
     async def delete_asset(self, owner: str, key: str) -> None:
         """Hides one asset of this owner from everyone. Its row goes with housekeeping, once its file has gone.
 
-        Raises AssetNotFound, also for somebody else's and for one that was deleted before, and JobNotEnded if an open
+        Raises AssetNotFound, also for one of another owner or that was deleted before, and JobNotEnded if an open
         job needs it.
         """
         async with self._database.connection() as connection:

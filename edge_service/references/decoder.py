@@ -1,6 +1,6 @@
 """A program: any bytes on standard input -> a picture that is safe to give to a model, on standard output.
 
-`images.py` runs it as a process of its own, by its path, in an empty environment. Decoders are C code fed by strangers:
+`sandbox.py` runs it as a process of its own, by path, in an empty environment. Decoders are C code on untrusted bytes:
 here they cannot crash the edge, read its secrets or keep its memory, and a process, unlike a thread, can be stopped.
 It imports nothing of ours, so that it starts in a tenth of a second.
 
@@ -84,7 +84,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _in_colour(picture: Image.Image) -> Image.Image:
-    """The picture as RGB, RGBA or CMYK, whatever it was: grey of 16 bits would else be cut off, not scaled."""
+    """The picture as RGB, RGBA or CMYK: grey of 16 bits would otherwise be clipped, not scaled."""
     if picture.mode in DEEP_GREYS:
         return picture.point(lambda value: value * (1 / 257), "F").convert("L").convert("RGB")
     wanted = "RGBA" if picture.has_transparency_data else "RGB"
@@ -120,7 +120,7 @@ def _upright(picture: Image.Image, orientation: int) -> Image.Image:
 
 
 def _clean(picture: Image.Image) -> Image.Image:
-    """The pixels alone: whatever a decoder has kept of the file stays behind."""
+    """The pixels alone, without the metadata that a decoder keeps of the file."""
     return Image.frombytes("RGB", picture.size, picture.tobytes())
 
 
@@ -137,7 +137,7 @@ def _limit() -> None:
 def main() -> int:
     """Runs the program."""
     _limit()
-    Image.MAX_IMAGE_PIXELS = None  # judged above, and not by a warning
+    Image.MAX_IMAGE_PIXELS = None  # checked above, and not by a warning
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**20
     try:

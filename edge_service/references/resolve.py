@@ -13,7 +13,7 @@ from edge_service.adapters.http_client import GuardedHttpClient, RequestFailed
 from edge_service.adapters.url_guard import UrlGuard
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds import WantedReference, WorkerJob, kind_of
-from edge_service.references.sandbox import MAX_BYTES, PictureRefused
+from edge_service.references.sandbox import MAX_BYTES, InvalidImage
 from edge_service.references.uploads import Source, Uploads
 from shared.assets import KEY
 from shared.errors import AssetNotFound, InvalidRequest, PermissionDenied, ReferenceUnusable, Violation
@@ -30,7 +30,7 @@ class References:
         """Fills `references` of a steered job and clears the fields that named the pictures.
 
         Raises PermissionDenied if the caller's tier has no references, InvalidRequest for what is neither key nor URL,
-        AssetNotFound also for a key of somebody else's, and ReferenceUnusable for what cannot be fetched or is none.
+        AssetNotFound also for a key of another owner, and ReferenceUnusable for what cannot be fetched or is none.
         """
         kind = kind_of(job)
         pictures = kind.wanted_references(job)
@@ -67,7 +67,7 @@ class References:
             raise AssetNotFound(f"{picture.field}: {error.message}") from None
         except RequestFailed as error:
             raise ReferenceUnusable(f"{picture.field}: could not be fetched: {error.why}") from None
-        except PictureRefused as error:
+        except InvalidImage as error:
             raise ReferenceUnusable(f"{picture.field}: this file {error.why}") from None
 
     def _place(self, job: WorkerJob, picture: WantedReference, reference: job_pb2.Reference) -> None:

@@ -1,8 +1,8 @@
-"""Pictures of strangers: bytes -> a picture that is safe to give to a model.
+"""Untrusted pictures: bytes -> a picture that is safe to give to a model.
 
 Decoded by `decoder.py` in a process of its own, at most two at once. A thread would have been 0.1 s faster a picture,
-but could not be stopped when a decoder hangs, would share the edge's memory with a bomb, and its secrets with whoever
-finds the next hole in a decoder of images. Its output goes to a file whose size the system limits, not to a pipe.
+but could not be stopped when a decoder hangs, would share the edge's memory with a bomb, and its secrets with code that
+uses a hole in an image decoder. Its output goes to a file whose size the system limits, not to a pipe.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ UNDECODABLE = "takes too much time or memory to decode"
 COMMAND = (sys.executable, "-I", decoder.__file__)
 
 
-class PictureRefused(Exception):
-    """No picture that is taken. `why` continues a sentence about it and holds nothing of its bytes."""
+class InvalidImage(Exception):
+    """No picture that is accepted. `why` continues a sentence about it and holds nothing of its bytes."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -51,7 +51,7 @@ class Decoders:
         self._threads = ThreadPoolExecutor(AT_ONCE, "decode")
 
     async def safe(self, data: bytes) -> Picture:
-        """The picture in `data`, made anew. Raises PictureRefused."""
+        """The picture in `data`, made anew. Raises InvalidImage."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, _decoded, data)
 
     def close(self) -> None:
@@ -72,10 +72,10 @@ def _decoded(data: bytes) -> Picture:
                 check=False,
             )
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            raise PictureRefused(UNDECODABLE) from None
+            raise InvalidImage(UNDECODABLE) from None
         if ended.returncode:
             log.info("a picture was refused", extra={"code": ended.returncode})
-            raise PictureRefused(decoder.REFUSALS.get(ended.returncode, UNDECODABLE))
+            raise InvalidImage(decoder.REFUSALS.get(ended.returncode, UNDECODABLE))
         out.seek(0)
         png = out.read()
     # What the file says of itself right behind its signature: any PNG has its sides there.

@@ -2,7 +2,7 @@
 
 A row comes before its file and is hidden until the file is there: `deleted` then lies in the future. Whatever is cut
 short in between is removed by housekeeping when that time has come. While a row is there, its key is not used for
-another file, so that nobody's late removal of the old one can hit it.
+another file, so that a late removal of the old one cannot hit it.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from edge_service.accounts.quotas import Accounts
 from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.adapters.limiter import PerOwnerLimiter
-from edge_service.references.sandbox import MAX_BYTES, Decoders, Picture, PictureRefused
+from edge_service.references.sandbox import MAX_BYTES, Decoders, InvalidImage, Picture
 from shared.assets import AssetStore
 from shared.errors import AssetNotFound
 from shared.pb.atelier.job.v1 import job_pb2
@@ -43,13 +43,13 @@ class Source(NamedTuple):
 
 
 class Uploads:
-    """Keeps pictures of strangers, each made anew before it is stored."""
+    """Keeps uploaded pictures, each decoded and encoded anew before it is stored."""
 
     def __init__(self, database: Database, assets: AssetStore) -> None:
         self._database, self._assets, self._decoders = database, assets, Decoders()
         self.check_storage = Accounts(database).check_storage
         self.limiter = PerOwnerLimiter(MAX_CONCURRENT, MAX_PER_OWNER)
-        """Whoever takes bytes of a stranger into memory has one first."""
+        """A permit to take the bytes of one upload into memory: so many at once."""
 
     def close(self) -> None:
         self._decoders.close()
@@ -62,7 +62,7 @@ class Uploads:
     async def of_key(self, owner: str, key: str) -> job_pb2.Reference:
         """The upload that has a key, or that becomes of the job's picture that has it.
 
-        Raises AssetNotFound, also for somebody else's, PictureRefused, StorageUnavailable.
+        Raises AssetNotFound, also for a key of another owner, InvalidImage, StorageUnavailable.
         """
         row = next(iter(await self._rows(OF_KEY, owner=owner, key=key)), None)
         if row is None:
@@ -70,7 +70,7 @@ class Uploads:
         if row["source_sha256"]:
             return _reference(row)
         if row["type"] != "image" or row["bytes"] > MAX_BYTES:
-            raise PictureRefused(f"is no picture of at most {MAX_BYTES} bytes")
+            raise InvalidImage(f"is no picture of at most {MAX_BYTES} bytes")
         if found := await self.find(Source(owner, row["sha256"])):
             return found
         data = await self._assets.read(key)
@@ -85,7 +85,7 @@ class Uploads:
     async def keep(self, source: Source, data: bytes, key: str = "") -> job_pb2.Reference:
         """Stores a picture, under `key` if it was promised one, and returns what became of it.
 
-        Raises PictureRefused, StorageUnavailable, and AssetNotFound if the key was deleted since it was promised.
+        Raises InvalidImage, StorageUnavailable, and AssetNotFound if the key was deleted since it was promised.
         """
         if found := await self.find(source):
             return found

@@ -45,7 +45,7 @@ class Admission:
         await self._store.accounts.count_request(caller.user_id, _tier(caller).quotas)
 
     async def afford(self, caller: Principal, credits: int) -> None:
-        """Counts a request for which work is done before it is stored. Raises QuotaExceeded if it is in vain."""
+        """Counts a request for which work is done before it is stored. Raises QuotaExceeded."""
         await self.count(caller)
         await self._store.accounts.check(caller.user_id, _tier(caller).quotas, credits)
 

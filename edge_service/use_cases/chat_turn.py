@@ -44,9 +44,9 @@ class ChatTurn:
                     yield edge_pb2.ChatResponse(**{kind: getattr(event, kind)})
 
     def _free_worker(self, plan: Plan) -> tuple[Worker, WorkerSlot]:
-        worker = self._fleet.choose(plan.worker_type, plan.needs)
-        if worker is not None and (slot := worker_slot(worker)) is not None:
-            return worker, slot
+        placement = self._fleet.choose(plan.worker_type, plan.needs)
+        if placement is not None and (slot := worker_slot(placement)) is not None:
+            return placement.worker, slot
         if not self._fleet.has(plan.worker_type, plan.needs):
             raise errors.NoWorker(f"no chat worker with {', '.join(plan.needs)} is connected")
         raise errors.NoWorker("no chat worker has a free slot now; try again soon")

@@ -7,7 +7,7 @@ from edge_service.accounts.tiers import tiers
 from edge_service.adapters.asset_urls import Announced, AssetUrls
 from edge_service.domain.principal import Principal
 from edge_service.planning.permissions import require
-from edge_service.references.sandbox import PictureRefused
+from edge_service.references.sandbox import InvalidImage
 from edge_service.references.uploads import Source, Uploads
 from edge_service.use_cases.admission import Admission
 from edge_service.use_cases.assets import Assets
@@ -61,7 +61,7 @@ class UploadImages:
             data = await body(announced)
             try:
                 return await self._uploads.keep(Source(owner, announced.sha256), data, key)
-            except PictureRefused as refused:
+            except InvalidImage as refused:
                 raise ReferenceUnusable(f"this file {refused.why}") from None
 
 

@@ -22,7 +22,7 @@ async def ended(running: "asyncio.Future[ResultT]") -> ResultT:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled:
-        running.cancelled() or running.exception()  # seen: an abandoned call's error is nobody's
+        running.cancelled() or running.exception()  # seen: no caller is left for an abandoned call's error
         raise cancelled
     return running.result()
 

@@ -30,7 +30,7 @@ class Step:
     total: int = 0
 
 
-# Called by blocking work to report progress; raises Cancelled once nobody waits for the job.
+# Called by blocking work to report progress; raises Cancelled once no caller waits for the job.
 Report = Callable[[Step], None]
 # Called with whether an engine can work, whenever that changes, from any thread.
 OnChange = Callable[[bool], None]

@@ -73,7 +73,7 @@ class Models(Generic[EngineT]):
     async def start(self, on_change: OnChange) -> None:
         """Makes the engine and loads every configured model. Raises ModelUnusable."""
         making = in_thread(None, partial(self._make_engine, on_change))
-        making.add_done_callback(self._made)  # also where nobody waits any more, so that `close` finds it
+        making.add_done_callback(self._made)  # also after a cancellation, so that `close` finds it
         await ended(making)
         for name in self._entries:
             await self.load(name)

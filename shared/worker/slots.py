@@ -1,4 +1,4 @@
-"""Admission: how many jobs a worker executes at once, and how many may wait."""
+"""Worker slots: how many jobs a worker executes at once, and how many may wait for one."""
 
 import asyncio
 import contextlib

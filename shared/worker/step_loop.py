@@ -126,7 +126,7 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
             carrying.result()
         finally:
             job.gone = True
-            with contextlib.suppress(Exception):  # it was raised above, or the job was abandoned and it is nobody's
+            with contextlib.suppress(Exception):  # raised above already, unless no caller is left
                 await ended(carrying)
             self._jobs.discard(job)
 

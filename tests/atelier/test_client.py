@@ -232,7 +232,7 @@ async def test_a_full_queue_says_which_limit_and_when_to_come_back(client: Async
 async def test_a_watch_gives_up_when_the_edge_stays_away(
     client: AsyncClient, edge: ScriptedEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(watching, "TIMEOUT_SECONDS", 0.5)
     edge.stop()
     with pytest.raises(errors.EdgeUnreachable, match=edge.address):
         [event async for event in client.watch(JOB_ID)]

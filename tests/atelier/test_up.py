@@ -52,7 +52,7 @@ class Up:
                 return line
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """One command against this house."""
+        """One command against this stack."""
         command = [sys.executable, "-m", "atelier", *words]
         return subprocess.run(
             command, cwd=self.repository, env=self.environment, capture_output=True, text=True, timeout=60, check=False
@@ -115,7 +115,7 @@ def up(repository: Path, tmp_path: Path) -> Iterator[Up]:
     up.stop(signal.SIGTERM)
 
 
-def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, repository: Path) -> None:
+def test_a_stack_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, repository: Path) -> None:
     addresses = up.hears(START_SECONDS, ready="")["ready"]
     assert json.loads((tmp_path / "addresses.json").read_text()) == addresses
     assert set(addresses) == {"edge", "sdxl", "wan", "chat", "http", "grpc_web"}
@@ -126,7 +126,7 @@ def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, reposi
     answer = up.run("chat", "Say yes.", "--temperature", "0", "--max-tokens", "100", "--json")
     assert json.loads(answer.stdout.splitlines()[-1])["assets"][0]["content"]
 
-    # A second house on the same folder is refused and leaves the first alone.
+    # A second stack on the same folder is refused and leaves the first alone.
     second = up.run("up")
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
@@ -159,7 +159,7 @@ def test_a_house_is_opened_used_mended_and_closed(up: Up, tmp_path: Path, reposi
 
 
 @pytest.mark.slow
-def test_a_house_that_was_stopped_twice_opens_where_it_was_and_ends_with_its_launcher(up: Up, tmp_path: Path) -> None:
+def test_a_stack_that_was_stopped_twice_opens_where_it_was_and_ends_with_its_launcher(up: Up, tmp_path: Path) -> None:
     # As `make` does with a SIGTERM that its whole group has had.
     first = up.hears(START_SECONDS, ready="")["ready"]
     for _ in range(2):
@@ -168,7 +168,7 @@ def test_a_house_that_was_stopped_twice_opens_where_it_was_and_ends_with_its_lau
     assert up.process.wait(STOP_SECONDS) == 0
     assert are_gone(tmp_path, 2)
 
-    # Opened anew, the house is where clients that wait and URLs look for it. Nothing of it outlives a launcher that is
+    # Opened anew, the stack is where clients that wait and URLs look for it. Nothing of it outlives a launcher that is
     # killed.
     again = Up(up.repository, tmp_path)
     try:

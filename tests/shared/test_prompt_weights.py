@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from shared.prompt_weights import MAX_PIECES, MOST, Piece, Unreadable, has_weights, read
+from shared.prompt_weights import MAX_PIECES, MAX_WEIGHT, Piece, Unreadable, has_weights, read
 
 
 def pieces(text: str) -> list[tuple[str, float]]:
@@ -158,7 +158,7 @@ def test_nonsense_is_read_or_refused_and_never_crashes() -> None:
             outcomes.add("refused")
         else:
             outcomes.add("read")
-            assert all(0 <= piece.weight <= MOST and piece.text.strip() for piece in found)
+            assert all(0 <= piece.weight <= MAX_WEIGHT and piece.text.strip() for piece in found)
             assert all(one.weight != two.weight for one, two in pairwise(found))
     assert outcomes == {"read", "refused"}
 

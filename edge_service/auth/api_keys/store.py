@@ -68,7 +68,7 @@ class ApiKeyStore:
     async def revoke(self, key_id: str, owner: str | None) -> ApiKey:
         """Revokes a key and all that were made with it; one that is revoked stays as it is.
 
-        Raises KeyNotFound, also for somebody else's unless `owner` is None.
+        Raises KeyNotFound, also for a key of another owner unless `owner` is None.
         """
         async with self._database.transaction() as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [Lock.API_KEYS])

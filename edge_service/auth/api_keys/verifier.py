@@ -1,7 +1,7 @@
-"""Who holds an API key, remembered for a few seconds so that a call costs no question to the database.
+"""The owner of an API key, cached for a few seconds so that a call costs no query of the database.
 
-A revocation is heard by every replica at once; where the message was lost, what is remembered is soon too old. Keys
-that nobody made are told by their form; of those that are gone only so many are remembered.
+A revocation reaches every replica at once; where the notification was lost, the cached entry soon expires. Keys
+that were never made are told by their form; of those that have ended only so many are cached.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class ApiKeyVerifier:
     async def _asked(self, key_id: str, secret: str) -> Principal:
         if key_id not in self._asking:
             self._asking[key_id] = asyncio.create_task(self._ask(key_id))
-        # Shielded: a caller that goes away must not end it for the others.
+        # Shielded: one caller's cancellation must not end it for the others.
         found = await asyncio.shield(self._asking[key_id])
         if found is None:
             raise Unauthenticated(NOT_KNOWN)

@@ -1,4 +1,4 @@
-"""Page tokens: where a list, newest first, goes on."""
+"""Pagination by page tokens: each says where a list, newest first, goes on."""
 
 import base64
 from datetime import UTC, datetime

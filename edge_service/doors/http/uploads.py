@@ -53,7 +53,7 @@ def upload_routes(urls: AssetUrls, bucket: str, uploads: UploadImages) -> Sequen
             plain = {"error": {"reason": reason_word(error), "message": error.message}}
             return JSONResponse(plain, STATUSES.get(type(error), 500), CORS)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
+            return Response(status_code=400)  # the client has gone and reads no answer
 
     async def options(request: Request) -> Response:
         return Response(status_code=204, headers=CORS)

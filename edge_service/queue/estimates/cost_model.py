@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from edge_service.adapters.database import AWAY, Connection, Database, fetch_all, fetch_value
 from edge_service.domain.kinds import WorkerJob, Workload, kind_of
 from edge_service.queue.estimates.first_guesses import first_guesses
+from edge_service.queue.estimates.learned import Learned, measured_speed, weighted_by_age
 from edge_service.queue.estimates.statistics import (
     GUESS_LOG_SPREAD,
     RATE_LOG_SPREAD,
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 
 # Older samples count for less and less beyond this: a new model is learned within some dozens of jobs.
 MAX_SAMPLES = 50
-# Half of what a worker said counts no more once others have learned for so long after it.
-HALF_LIFE_SECONDS = 86_400.0
 # A statement of another replica may commit a little later than the time it wrote.
 COMMIT_SECONDS = 10.0
 # Queued jobs get a new estimate if it is another by more than this, so many at a time: no lease is given meanwhile.
@@ -35,8 +34,6 @@ WORTH_TELLING = 1.2
 REPRICED_AT_ONCE = 1000
 # Kinds whose queued jobs are looked after; those seen first are forgotten first.
 MAX_PRICED = 2000
-# A worker's speed is told once it and the others have so many jobs of a kind.
-SAMPLES_FOR_SPEED = 3
 
 MERGE = f"""
 INSERT INTO costs AS kept (worker_type, kind, worker_id, samples, log_mean, log_m2)
@@ -70,15 +67,6 @@ class Cost:
     """Ended jobs of this kind that it was learned from; 0 for a guess."""
 
 
-@dataclass(frozen=True)
-class _Learned:
-    """A row of the table: what one worker says about one kind."""
-
-    worker_type: str
-    statistic: Statistic
-    updated: float
-
-
 @dataclass
 class _Priced:
     """A kind that was seen in this process, and the estimate that its queued jobs have."""
@@ -101,7 +89,7 @@ class CostModel:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._rows: dict[str, dict[str, _Learned]] = {}  # by kind and worker; a worker type is the kind of its rate
+        self._rows: dict[str, dict[str, Learned]] = {}  # by kind and worker; a worker type is the kind of its rate
         self._known: dict[str, Statistic] = {}  # by kind, over all workers
         self._speeds: dict[str, float | None] = {}
         self._newest = 0.0
@@ -111,7 +99,7 @@ class CostModel:
         self._flushing = asyncio.Lock()
 
     async def load(self) -> None:
-        """Reads what was learned so far, and forgets what nobody has learned about for long."""
+        """Reads what was learned so far, and forgets kinds that have had no jobs for long."""
         async with self._database.connection() as connection:
             await connection.execute(FORGET)
             await self._read(connection)
@@ -135,7 +123,7 @@ class CostModel:
             self._owe(lease.worker_type, lease.owner, seconds - lease.cost)
 
     async def flush(self) -> None:
-        """Stores what was learned, reads what others learned, and corrects shares and estimates of queued jobs.
+        """Stores what was learned, reads what other replicas learned, and corrects shares and estimates of queued jobs.
 
         Raises DatabaseUnavailable; then what was not stored is kept for the next time."""
         async with self._flushing, self._database.connection() as connection:
@@ -147,7 +135,7 @@ class CostModel:
     def speed(self, worker_id: str) -> float | None:
         """How fast a worker is, 1 for the average of those that do the same kinds of jobs; None while unknown."""
         if worker_id not in self._speeds:
-            self._speeds[worker_id] = self._measured_speed(worker_id)
+            self._speeds[worker_id] = measured_speed(self._rows, worker_id)
         return self._speeds[worker_id]
 
     def _cost(self, worker_type: str, kind: Workload) -> Cost:
@@ -199,11 +187,11 @@ class CostModel:
         rows = await fetch_all(connection, READ, [self._newest - COMMIT_SECONDS])
         for row in rows:
             statistic = Statistic(row["samples"], row["log_mean"], row["log_m2"])
-            learned = _Learned(row["worker_type"], statistic, row["updated"])
+            learned = Learned(row["worker_type"], statistic, row["updated"])
             self._rows.setdefault(row["kind"], {})[row["worker_id"]] = learned
             self._newest = max(self._newest, learned.updated)
         for kind in {row["kind"] for row in rows}:
-            self._known[kind] = together(_weighted_by_age(list(self._rows[kind].values())))
+            self._known[kind] = together(weighted_by_age(list(self._rows[kind].values())))
         if rows:
             self._speeds.clear()
 
@@ -230,18 +218,6 @@ class CostModel:
                 del self._priced[name]  # until it is seen again
         return moved
 
-    def _measured_speed(self, worker_id: str) -> float | None:
-        """Compares with the mean of the workers of each kind it shares; kinds with many jobs say more."""
-        total = weights = 0.0
-        for kind, workers in self._rows.items():
-            found = {name: row.statistic for name, row in workers.items() if row.statistic.samples >= SAMPLES_FOR_SPEED}
-            if worker_id in found and len(found) > 1 and kind != workers[worker_id].worker_type:
-                average = sum(statistic.log_mean for statistic in found.values()) / len(found)
-                weight = found[worker_id].samples
-                total += weight * (average - found[worker_id].log_mean)
-                weights += weight
-        return math.exp(total / weights) if weights else None
-
 
 async def _reprice_jobs(connection: Connection, worker_type: str, moved: list[tuple[_Priced, Cost]]) -> None:
     columns = [[getattr(cost, name) for _, cost in moved] for name in ("kind", "seconds", "spread", "samples")]
@@ -254,9 +230,3 @@ async def _reprice_jobs(connection: Connection, worker_type: str, moved: list[tu
 
 def _cost(kind: str, seconds: float, log_spread: float, samples: int) -> Cost:
     return Cost(kind, seconds, deviation(seconds, log_spread), samples)
-
-
-def _weighted_by_age(rows: list[_Learned]) -> list[Statistic]:
-    """A worker that is gone fades as others go on learning; one that is alone keeps all its weight."""
-    newest = max(row.updated for row in rows)
-    return [row.statistic.weighted(0.5 ** ((newest - row.updated) / HALF_LIFE_SECONDS)) for row in rows]

@@ -73,7 +73,7 @@ class QueueForecast:
             self._next = asyncio.create_task(self._answer())
             # All callers may have gone away by the time it fails.
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # One caller that goes away does not take the answer from the others.
+        # Shielded: one caller's cancellation must not end it for the others.
         found = await asyncio.shield(self._next)
         return {job_id: found[job_id] for job_id in job_ids if job_id in found}
 

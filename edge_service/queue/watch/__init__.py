@@ -1,1 +1,1 @@
-"""What happens to jobs, told to whoever watches them: the event log, and places in the queue."""
+"""What watchers of a job are sent: its event log, and its position in the queue."""

@@ -26,7 +26,7 @@ SELECT watched.id, new.* FROM unnest(%s::text[], %s::bigint[]) AS watched(id, af
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event as it is sent. All watchers of its job share it: nobody changes it."""
+    """One event as it is sent. All watchers of its job share it, so it is never changed."""
 
     sequence: int
     response: edge_pb2.WatchJobResponse

@@ -2,7 +2,7 @@
 
 A watcher first reads the table, page by page at its own pace. Once it has caught up it is live: the one reader, woken
 by notifications, reads what is new of all changed jobs in one query and hands it on. A watcher that does not keep up is
-sent back to the table; so a slow one costs little memory, and nobody misses an event or sees it twice.
+sent back to the table; so a slow one costs little memory, and no watcher misses an event or sees it twice.
 """
 
 import asyncio
@@ -187,7 +187,7 @@ class WatchHub:
 
 
 async def _ever(loop: Callable[[], Awaitable[None]]) -> None:
-    """Starts a loop again whatever ended it: without it every watch would stand still."""
+    """Restarts a loop after any error: without it every watch would stand still."""
     while True:
         try:
             await loop()

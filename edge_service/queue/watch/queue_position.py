@@ -25,7 +25,7 @@ class QueuePositions:
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """Somebody waits for a first place."""
+        """Says that a watcher waits for its first position."""
         self._asked.set()
 
     async def follow(self) -> None:

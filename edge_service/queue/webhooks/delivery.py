@@ -1,4 +1,4 @@
-"""Callbacks on their way to their receivers: each at least once, those of one job in order, until taken or given up.
+"""Sends callbacks from the outbox: each at least once, with backoff, a job's in order, until taken or given up.
 
 A replica takes a callback by moving its next try beyond the time that sending may last. One that dies loses nothing:
 the next try comes, with the same event id. Replicas look for callbacks when they are notified of one, when the next try
@@ -34,7 +34,7 @@ SLOW_SECONDS, SLOW_FOR_SECONDS = 4.0, 600.0
 MAX_SHARE_OF_SLOW = 0.5
 # More than a request may last, with the database's answer before and after it.
 LEASE_SECONDS = 30.0
-BACK_OFF_SECONDS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
+BACKOFF_SECONDS = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
 JITTER = 0.2
 MAX_RETRY_AFTER_SECONDS = 3600.0
 GIVE_UP_SECONDS = 24 * 3600.0
@@ -59,7 +59,7 @@ WITH due AS (
 UPDATE outbox SET tries = tries + 1, next_try = now() + %(lease)s * interval '1 second' FROM due, jobs
 WHERE outbox.job_id = due.job_id AND outbox.number = due.number AND jobs.id = due.job_id
 RETURNING outbox.*, jobs.worker_type, jobs.worker_id, jobs.webhook_url, jobs.callback, jobs.error AS job_error"""
-# A receiver has it, whoever sent it and whatever happened since.
+# The receiver has it, also if another replica has taken the row over since.
 DELIVERED = """
 UPDATE outbox SET state = 'delivered', error = NULL
 WHERE job_id = %(job_id)s AND number = %(number)s AND state = 'pending'"""
@@ -221,7 +221,7 @@ def problem_of(status: int) -> str:
 
 def delay_seconds(tries: int, retry_after: str) -> float:
     """Seconds until the next try after this many: longer each time, and never before the receiver wants it."""
-    usual = BACK_OFF_SECONDS[min(tries, len(BACK_OFF_SECONDS)) - 1] * random.uniform(1 - JITTER, 1 + JITTER)
+    usual = BACKOFF_SECONDS[min(tries, len(BACKOFF_SECONDS)) - 1] * random.uniform(1 - JITTER, 1 + JITTER)
     return max(usual, min(_wanted_seconds(retry_after), MAX_RETRY_AFTER_SECONDS))
 
 

@@ -1,4 +1,4 @@
-"""One process of the house, with small real processes: started, told its port, restarted, stopped."""
+"""One process of the stack, with small real processes: started, told its port, restarted, stopped."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); prin
 PORTS = {"grpc": Port("ATELIER_LISTEN", "ATELIER_ADDRESS_FILE")}
 
 
-class House:
+class Stack:
     """Starts children and keeps what they say."""
 
     def __init__(self, folder: Path) -> None:
@@ -49,10 +49,10 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path)
-    yield house
-    for child in house.children:
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    stack = Stack(tmp_path)
+    yield stack
+    for child in stack.children:
         await child.stop(5)
 
 
@@ -60,8 +60,8 @@ def is_alive(process_id: int) -> bool:
     return Path(f"/proc/{process_id}").exists() and "Z" not in Path(f"/proc/{process_id}/stat").read_text().split()[2]
 
 
-async def test_a_child_says_where_it_listens(house: House) -> None:
-    child = await house.start(SERVER, PORTS)
+async def test_a_child_says_where_it_listens(stack: Stack) -> None:
+    child = await stack.start(SERVER, PORTS)
     addresses = await child.bound()
     host, _, port = addresses["grpc"].rpartition(":")
     assert host == "127.0.0.1"
@@ -70,17 +70,17 @@ async def test_a_child_says_where_it_listens(house: House) -> None:
 
 
 async def test_a_killed_child_is_reported_and_comes_back_on_its_port(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child_module, "BACK_OFF_SECONDS", (0.05,))
-    child = await house.start(SERVER, PORTS)
+    monkeypatch.setattr(child_module, "BACKOFF_SECONDS", (0.05,))
+    child = await stack.start(SERVER, PORTS)
     before = dict(await child.bound())
     supervising = asyncio.create_task(child.supervise())
     first = child.process_id
     os.kill(first, signal.SIGKILL)
-    await house.hears("server: ended with SIGKILL; starting again in 0.05 s")
-    house.lines.clear()
-    await house.hears("server: ready")
+    await stack.hears("server: ended with SIGKILL; starting again in 0.05 s")
+    stack.lines.clear()
+    await stack.hears("server: ready")
     assert dict(await child.bound()) == before
     assert child.process_id != first
     await child.stop(5)
@@ -88,35 +88,35 @@ async def test_a_killed_child_is_reported_and_comes_back_on_its_port(
 
 
 async def test_a_child_that_keeps_crashing_is_given_longer_and_longer_pauses(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child_module, "BACK_OFF_SECONDS", (0.01, 0.02, 0.03))
-    child = await house.start("raise SystemExit(3)")
+    monkeypatch.setattr(child_module, "BACKOFF_SECONDS", (0.01, 0.02, 0.03))
+    child = await stack.start("raise SystemExit(3)")
     supervising = asyncio.create_task(child.supervise())
-    await house.hears("starting again in 0.03 s")
-    pauses = [line.removeprefix("server: ended with code 3; starting again in ") for line in house.lines]
+    await stack.hears("starting again in 0.03 s")
+    pauses = [line.removeprefix("server: ended with code 3; starting again in ") for line in stack.lines]
     assert pauses[:3] == ["0.01 s", "0.02 s", "0.03 s"]
     supervising.cancel()
 
 
-async def test_the_last_thing_a_child_said_is_kept(house: House) -> None:
-    child = await house.start("import sys; print('loading'); sys.exit('ATELIER_MODEL: no folder /nowhere')", PORTS)
+async def test_the_last_thing_a_child_said_is_kept(stack: Stack) -> None:
+    child = await stack.start("import sys; print('loading'); sys.exit('ATELIER_MODEL: no folder /nowhere')", PORTS)
     assert await child.ended() == 1
     assert child.last_line == "ATELIER_MODEL: no folder /nowhere"
 
 
-async def test_a_stopped_child_may_end_its_work(house: House) -> None:
-    child = await house.start(SERVER, PORTS)
+async def test_a_stopped_child_may_end_its_work(stack: Stack) -> None:
+    child = await stack.start(SERVER, PORTS)
     await child.bound()
-    await house.hears("ready")
+    await stack.hears("ready")
     await child.stop(5)
-    assert "server: draining" in house.lines
+    assert "server: draining" in stack.lines
     assert not is_alive(child.process_id)
 
 
-async def test_a_child_that_does_not_listen_is_killed(house: House) -> None:
-    child = await house.start(DEAF)
-    await house.hears("deaf")
+async def test_a_child_that_does_not_listen_is_killed(stack: Stack) -> None:
+    child = await stack.start(DEAF)
+    await stack.hears("deaf")
     started = time.monotonic()
     await child.stop(0.2)
     assert time.monotonic() - started < 3

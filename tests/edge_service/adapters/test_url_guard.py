@@ -118,7 +118,7 @@ def test_local_names_are_judged_by_what_they_stand_for_where_networks_are_allowe
 )
 def test_no_allowed_network_includes_the_credentials_of_the_machine(address: str):
     with pytest.raises(AddressRefused, match="metadata"):
-        UrlGuard("0.0.0.0/0,::/0").judge(ip_address(address))
+        UrlGuard("0.0.0.0/0,::/0").check_address(ip_address(address))
 
 
 def test_a_network_that_is_none_stops_the_edge():

@@ -154,7 +154,7 @@ async def test_without_an_issuer_no_such_token_is_taken(start_edge: StartEdge, s
         (["--jwt-default-tier=visitor"], "visitor", ""),
         ([], "visitor", "must be one of visitor, basic, premium, admin"),
         ([], "guest", ""),
-        ([], "fleet", "operates nothing"),
+        ([], "fleet", "without operator permissions"),
     ],
 )
 def test_the_tier_of_those_who_name_none_is_one_of_the_operators_own(
@@ -193,7 +193,7 @@ def test_the_tier_of_those_who_name_none_is_one_of_the_operators_own(
         (["--jwt-skew-seconds=-1"], "JWT_SKEW_SECONDS", "0"),
         (["--jwt-tier-claim="], "JWT_TIER_CLAIM", "at least 1"),
         (["--jwt-default-tier=owner"], "JWT_DEFAULT_TIER", "must be one of guest"),
-        (["--jwt-default-tier=admin"], "JWT_DEFAULT_TIER", "operates nothing"),
+        (["--jwt-default-tier=admin"], "JWT_DEFAULT_TIER", "without operator permissions"),
         (["--token=atl_abc"], "TOKEN", "is an API key"),
         (["--token=short"], "TOKEN", "at least 16"),
         (["--token=long enough but of many words"], "TOKEN", "must be one word"),

@@ -26,8 +26,8 @@ def test_every_rpc_says_what_it_needs_and_nothing_else_does():
     assert set(REQUIREMENTS) == METHODS
 
 
-def test_an_rpc_that_is_not_in_the_table_is_open_to_nobody():
-    with pytest.raises(PermissionDenied, match="nobody may call it"):
+def test_an_rpc_that_is_not_in_the_table_is_refused():
+    with pytest.raises(PermissionDenied, match="all calls of it are refused"):
         authorise("/atelier.edge.v1.JobService/New", "admin", SCOPES, permissions_of)
 
 

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 from chat_service.servicer import ChatServicer
 from edge_service.adapters.database import Database
 from edge_service.planning import planner as plan
-from edge_service.queue import execution
+from edge_service.queue import retries
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from shared.errors import CapabilityMissing, status_of
 from shared.pb.atelier.edge.v1 import edge_pb2
@@ -29,7 +29,7 @@ async def refused(call) -> grpc.aio.AioRpcError:
 async def test_a_job_that_kills_three_workers_fails_and_travels_no_further(
     ann: Calls, engine: SteeredEngine, worker: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(execution, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.1)
     job = await ann.submit(chat=says("wait"))
     server, address = worker, worker.address
     for attempt in range(1, 4):
@@ -43,7 +43,7 @@ async def test_a_job_that_kills_three_workers_fails_and_travels_no_further(
 
 
 async def test_a_worker_that_gives_up_unasked_does_not_cancel_the_job(ann: Calls, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(execution, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 0.1)
     ended = await ann.ended((await ann.submit(chat=says("give-up"))).id)
     assert (ended.status, ended.error.reason) == (job_pb2.JOB_STATUS_FAILED, job_pb2.ERROR_REASON_WORKER_LOST)
     assert len(ended.attempts) == 3

@@ -25,84 +25,84 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def trust(clock: Clock) -> CircuitBreaker:
+def breaker(clock: Clock) -> CircuitBreaker:
     return CircuitBreaker(clock)
 
 
-def test_a_worker_that_died_or_froze_is_ejected_at_once_and_then_on_trial(trust: CircuitBreaker, clock: Clock) -> None:
-    assert trust.failed(LOST)
-    assert trust.state is State.EJECTED
+def test_a_worker_that_died_or_froze_is_ejected_and_then_on_trial(breaker: CircuitBreaker, clock: Clock) -> None:
+    assert breaker.failed(LOST)
+    assert breaker.state is State.EJECTED
     clock.now += 1
-    assert trust.state is State.HALF_OPEN
-    trust.succeeded()
-    assert (trust.state, trust.failures) == (State.TRUSTED, 0)
+    assert breaker.state is State.HALF_OPEN
+    breaker.succeeded()
+    assert (breaker.state, breaker.failures) == (State.TRUSTED, 0)
 
 
 @pytest.mark.parametrize("error", [FAILED, errors.StorageUnavailable("away")])
-def test_failing_jobs_eject_only_three_in_a_row(trust: CircuitBreaker, error: errors.AtelierError) -> None:
-    assert [trust.failed(error, owner) for owner in ("ann", "bob")] == [False, False]
-    trust.succeeded()
-    assert [trust.failed(error, owner) for owner in ("ann", "bob", "ann")] == [False, False, True]
-    assert trust.state is State.EJECTED
+def test_failing_jobs_eject_only_three_in_a_row(breaker: CircuitBreaker, error: errors.AtelierError) -> None:
+    assert [breaker.failed(error, owner) for owner in ("ann", "bob")] == [False, False]
+    breaker.succeeded()
+    assert [breaker.failed(error, owner) for owner in ("ann", "bob", "ann")] == [False, False, True]
+    assert breaker.state is State.EJECTED
 
 
-def test_one_owner_alone_needs_many_more_failures_to_eject_a_worker(trust: CircuitBreaker) -> None:
-    assert [trust.failed(FAILED, "ann") for _ in range(12)] == [False] * 11 + [True]
+def test_one_owner_alone_needs_many_more_failures_to_eject_a_worker(breaker: CircuitBreaker) -> None:
+    assert [breaker.failed(FAILED, "ann") for _ in range(12)] == [False] * 11 + [True]
 
 
-def test_on_trial_no_owner_ejects_a_worker_twice(trust: CircuitBreaker, clock: Clock) -> None:
+def test_on_trial_no_owner_ejects_a_worker_twice(breaker: CircuitBreaker, clock: Clock) -> None:
     for owner in ("ann", "bob", "ann"):
-        trust.failed(FAILED, owner)
+        breaker.failed(FAILED, owner)
     clock.now += 1
-    assert [trust.failed(FAILED, owner) for owner in ("ann", "bob")] == [False, False]
-    assert trust.failed(FAILED, "eve")
+    assert [breaker.failed(FAILED, owner) for owner in ("ann", "bob")] == [False, False]
+    assert breaker.failed(FAILED, "eve")
 
 
-def test_the_back_off_doubles_up_to_a_minute(trust: CircuitBreaker, clock: Clock) -> None:
+def test_the_backoff_doubles_up_to_a_minute(breaker: CircuitBreaker, clock: Clock) -> None:
     seconds = []
     for _ in range(9):
-        trust.failed(LOST)
-        seconds.append(trust.seconds_left)
-        clock.now += trust.seconds_left
+        breaker.failed(LOST)
+        seconds.append(breaker.seconds_left)
+        clock.now += breaker.seconds_left
     for found, whole in zip(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60], strict=True):
         assert 0.8 * whole <= found <= whole
 
 
-def test_the_back_off_is_spread(clock: Clock) -> None:
+def test_the_backoff_is_spread(clock: Clock) -> None:
     workers = [CircuitBreaker(clock) for _ in range(10)]
     for worker in workers:
         worker.failed(LOST)
     assert len({worker.seconds_left for worker in workers}) > 5
 
 
-def test_all_jobs_of_a_worker_that_died_are_one_failure(trust: CircuitBreaker) -> None:
-    assert [trust.failed(LOST) for _ in range(4)] == [True, False, False, False]
-    assert trust.failures == 1
-    assert trust.seconds_left <= 1
+def test_all_jobs_of_a_worker_that_died_are_one_failure(breaker: CircuitBreaker) -> None:
+    assert [breaker.failed(LOST) for _ in range(4)] == [True, False, False, False]
+    assert breaker.failures == 1
+    assert breaker.seconds_left <= 1
 
 
-def test_on_trial_one_failure_of_any_kind_is_enough(trust: CircuitBreaker, clock: Clock) -> None:
-    trust.failed(LOST)
+def test_on_trial_one_failure_of_any_kind_is_enough(breaker: CircuitBreaker, clock: Clock) -> None:
+    breaker.failed(LOST)
     clock.now += 1
-    assert trust.failed(FAILED)
-    assert trust.state is State.EJECTED
+    assert breaker.failed(FAILED)
+    assert breaker.state is State.EJECTED
 
 
-def test_a_completed_job_makes_the_next_back_off_short_again(trust: CircuitBreaker, clock: Clock) -> None:
+def test_a_completed_job_makes_the_next_backoff_short_again(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(5):
-        trust.failed(LOST)
+        breaker.failed(LOST)
         clock.now += MAX_SECONDS
-    trust.succeeded()
-    trust.failed(LOST)
-    assert trust.seconds_left <= 1
+    breaker.succeeded()
+    breaker.failed(LOST)
+    assert breaker.seconds_left <= 1
 
 
-def test_failures_of_long_ago_do_not_lengthen_the_back_off(trust: CircuitBreaker, clock: Clock) -> None:
+def test_failures_of_long_ago_do_not_lengthen_the_backoff(breaker: CircuitBreaker, clock: Clock) -> None:
     for _ in range(5):
-        trust.failed(LOST)
+        breaker.failed(LOST)
         clock.now += FORGET_SECONDS + MAX_SECONDS + 1
-    trust.failed(LOST)
-    assert trust.seconds_left <= 1
+    breaker.failed(LOST)
+    assert breaker.seconds_left <= 1
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,6 @@ def test_failures_of_long_ago_do_not_lengthen_the_back_off(trust: CircuitBreaker
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_worker_is_never_ejected_for_what_is_not_its_fault(trust: CircuitBreaker, error: errors.AtelierError) -> None:
-    assert [trust.failed(error) for _ in range(10)] == [False] * 10
-    assert (trust.state, trust.failures) == (State.TRUSTED, 0)
+def test_a_worker_is_not_ejected_for_what_is_not_its_fault(breaker: CircuitBreaker, error: errors.AtelierError) -> None:
+    assert [breaker.failed(error) for _ in range(10)] == [False] * 10
+    assert (breaker.state, breaker.failures) == (State.TRUSTED, 0)

@@ -97,7 +97,7 @@ async def test_a_worker_that_comes_back_while_its_job_runs_is_used_on() -> None:
                 records.addresses = []
                 await records.asked_again()
                 records.addresses = [one.address]
-                await until(lambda: fleet.choose("chat") is fleet.workers[0])
+                await until(lambda: (found := fleet.choose("chat")) and found.worker is fleet.workers[0])
 
 
 async def test_a_lookup_that_fails_takes_nobody_away() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from edge_service.fleet import Fleet, Worker
+from edge_service.fleet import Fleet, Placement, Worker
 from edge_service.fleet import worker as worker_room
 from shared.errors import Draining, EngineFailed, WorkerLost
 from shared.pb.atelier.worker.v1 import worker_pb2
@@ -21,6 +21,16 @@ def of(*workers: Worker) -> Fleet:
     fleet = Fleet([])
     fleet.workers = list(workers)
     return fleet
+
+
+def workers(fleet: Fleet) -> list[Worker]:
+    """The workers that can take an image, the best first."""
+    return [placement.worker for placement in fleet.candidates("sdxl")]
+
+
+def chosen(fleet: Fleet, *needs: str) -> Worker | None:
+    placement = fleet.choose("sdxl", needs)
+    return placement and placement.worker
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +125,7 @@ def test_a_worker_that_drains_leaves_or_is_lost_is_not_chosen():
 
 def test_the_freest_worker_of_the_type_is_chosen():
     fleet = of(known(4, 1), known(4, 3), known(8, 8, worker_type="wan"))
-    assert fleet.choose("sdxl") is fleet.workers[1]
+    assert chosen(fleet) is fleet.workers[1]
 
 
 def test_the_fastest_comes_first_then_the_freest_and_an_unmeasured_one_counts_as_average():
@@ -125,29 +135,35 @@ def test_the_fastest_comes_first_then_the_freest_and_an_unmeasured_one_counts_as
         known(free=1, speed=1.5),
         known(free=4, speed=1.02),
     )
-    assert of(slow, average, fast, freer).candidates("sdxl") == [fast, freer, average, slow]
+    assert workers(of(slow, average, fast, freer)) == [fast, freer, average, slow]
 
 
-def test_what_was_weighed_is_noted_on_the_worker_that_is_chosen():
-    fleet = of(
-        known(slots=4, free=2, speed=1.104), known(slots=4, free=1), known(slots=4, free=0), known(8, 8, speed=0.9)
-    )
-    chosen = fleet.choose("sdxl", ["compel"])
-    assert chosen is fleet.workers[0]
+def test_what_was_weighed_is_told_with_the_worker_that_is_chosen():
+    best = known(slots=4, free=2, speed=1.104)
+    fleet = of(best, known(slots=4, free=1), known(slots=4, free=0), known(8, 8, speed=0.9))
     said = "free slots 2 of 4, speed 1.10, breaker trusted, resident models model; 2 other workers were considered"
-    assert chosen.routing == said
-    with chosen.occupied():
-        fleet.candidates("sdxl")
-    assert (chosen.routing or "").startswith("free slots 1 of 4")
+    assert fleet.choose("sdxl", ["compel"]) == Placement(best, said)
+
+
+def test_a_choice_keeps_what_was_weighed_for_it_when_the_worker_is_chosen_again():
+    """A chat turn waits for the database between its choice and its lease; jobs may get the same worker meanwhile."""
+    fleet = of(known(slots=4, free=2))
+    first = fleet.choose("sdxl")
+    assert first is not None
+    with first.worker.occupied():
+        second = fleet.choose("sdxl")
+        assert second is not None
+    assert first.worker is second.worker
+    assert (first.routing[:19], second.routing[:19]) == ("free slots 2 of 4, ", "free slots 1 of 4, ")
 
 
 def test_an_unmeasured_worker_on_trial_that_is_alone_says_so():
     trial = known()
     trial.failed(WorkerLost("gone"))
     trial.breaker._until = 0
-    chosen = of(trial).choose("sdxl")
-    assert chosen is not None
-    assert chosen.routing == (
+    placement = of(trial).choose("sdxl")
+    assert placement is not None
+    assert placement.routing == (
         "free slots 1 of 4, speed not measured, breaker half_open, resident models model;"
         " no other worker was considered"
     )
@@ -158,7 +174,7 @@ def test_a_worker_on_trial_comes_last_and_gets_one_job():
     trial.failed(WorkerLost("gone"))
     trial.breaker._until = 0
     trusted = known()
-    assert of(trial, trusted).candidates("sdxl") == [trusted, trial]
+    assert workers(of(trial, trusted)) == [trusted, trial]
     assert trial.free == 1
     with trial.occupied():
         assert trial.free == 0
@@ -180,10 +196,10 @@ def test_the_last_of_a_type_is_tried_again_soon_however_often_it_failed():
     fleet = of(worker, known(worker_type="wan"))
     for _ in range(10):
         worker.failed(WorkerLost("gone"))
-        assert fleet.candidates("sdxl") == []
+        assert workers(fleet) == []
         assert worker.breaker.seconds_left <= 5
         now += 5
-        assert fleet.candidates("sdxl") == [worker]
+        assert workers(fleet) == [worker]
 
 
 def test_a_long_ejection_is_kept_while_another_worker_can_do_the_work():
@@ -192,7 +208,7 @@ def test_a_long_ejection_is_kept_while_another_worker_can_do_the_work():
         worker.breaker._until = worker.breaker._clock()
         worker.failed(WorkerLost("gone"))
     fleet = of(worker, known(free=0))
-    assert fleet.candidates("sdxl") == []
+    assert workers(fleet) == []
     assert worker.breaker.seconds_left > 40
 
 
@@ -201,8 +217,8 @@ def test_only_a_worker_that_offers_what_is_needed_is_chosen():
     assert able.description
     able.description.models[0].capabilities.append("reference_style")
     fleet = of(able, unable)
-    assert fleet.choose("sdxl", ["reference_style"]) is able
-    assert fleet.choose("sdxl", ["model", "compel"]) is unable
+    assert chosen(fleet, "reference_style") is able
+    assert chosen(fleet, "model", "compel") is unable
     assert fleet.choose("sdxl", ["another"]) is None
     assert fleet.offers(able) == ["compel", "model", "reference_style"]
 

@@ -194,7 +194,7 @@ async def test_an_edge_does_not_talk_to_a_worker_of_another_authority(
     worker = await start_worker(**mutual[0])
     other = Authority("another").write(tmp_path / "other.pem")
     _, found = await workers(start_edge, worker, stack, **{**mutual[1], "worker_tls_ca": other})
-    channel = found._channel
+    channel = found._channels.to(found.address)
     await until(lambda: channel._channel.get_state() == grpc.ChannelConnectivity.TRANSIENT_FAILURE)
     assert found.status is None
 
@@ -209,7 +209,7 @@ async def test_both_sides_change_to_another_authority_without_a_restart(
     ann = await connected(server, ANN, stack)
     [known] = server._service._fleet.workers  # type: ignore[attr-defined]
     certificate, key, ca = mutual[1].values()
-    before, old = known._channel, credentials(ca, certificate, key)
+    before, old = known._channels.to(known.address), credentials(ca, certificate, key)
     next_authority = Authority("the next")
     for name in ("worker", "edge"):
         next_authority.issue(tmp_path, name)
@@ -219,6 +219,6 @@ async def test_both_sides_change_to_another_authority_without_a_restart(
     assert known.status is not None  # who is connected stays so
     await killed(worker)
     await start_worker(listen=worker.address, **mutual[0])
-    await until(lambda: known._opened not in (None, before) and known.status is not None)
-    assert known._replaced == []
+    await until(lambda: known._channels._opened not in (None, before) and known.status is not None)
+    assert known._channels._replaced == []
     await _completes(ann)

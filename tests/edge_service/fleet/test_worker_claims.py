@@ -125,4 +125,4 @@ async def test_a_worker_with_an_impossible_status_is_lost_and_ejected(caplog: py
 
 def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The fields that the log names, for each time that a worker was refused."""
-    return [vars(record)["fields"] for record in caplog.records if "refused" in record.getMessage()]
+    return [vars(record)["fields"] for record in caplog.records if "invalid" in record.getMessage()]

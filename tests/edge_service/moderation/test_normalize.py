@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from edge_service.moderation.normalize import Reading, key, plain
+from edge_service.moderation.normalize import Reading, key, keys, plain
 
 # A few of everything: marks, joiners, tags, fillers, presentation forms, Hangul, kana, and the rest.
 BLOCKS = [(0, 0x250), (0x300, 0x370), (0x370, 0x530), (0x1100, 0x1200), (0x2000, 0x2400), (0x3040, 0x3100)]
@@ -81,3 +81,15 @@ def test_no_text_raises_or_grows():
         assert len(Reading.of(text).plain) <= 3 * len(text)
     for point in range(0, 0x110000, 7):
         Reading.of(chr(point))
+
+
+@pytest.mark.parametrize(
+    "text", ["A girl's Dog's 's s'S x's1", "tab\tnull\x00bell\x07del\x7fend", "T33N_x*!|+ 1'st don't"]
+)
+def test_ascii_is_read_the_short_way_with_the_same_result(text: str):
+    assert plain(text) + " e" == plain(text + " é")
+    assert plain("é " + text) == "e " + plain(text)
+
+
+def test_a_long_word_is_read_as_a_short_one_is():
+    assert keys(["t33n" * 40, "t33n"]) == ["ten" * 40, "ten"]

@@ -12,9 +12,8 @@ from psycopg.errors import UniqueViolation
 
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import STOPPED, Notifications
-from edge_service.queue import execution
 from edge_service.queue.estimates.cost_model import CostModel
-from edge_service.queue.execution import Execution, retry_until_database_is_back
+from edge_service.queue.execution import Execution
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.store import Store
 from shared.assets import AssetStore
@@ -85,21 +84,6 @@ async def test_a_lease_waits_for_nobody_while_it_holds_the_lines_it_passed_over(
         await other.execute(lock, [2])
         await other.commit()
         assert [lease.owner for lease in await leasing] == ["ann", "bob"]
-
-
-async def test_a_write_is_repeated_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(execution, "RETRY_SECONDS", 0.01)
-    tries = 0
-
-    async def write() -> str:
-        nonlocal tries
-        tries += 1
-        if tries < 4:
-            raise DatabaseUnavailable("away")
-        return "written"
-
-    assert await retry_until_database_is_back(write) == "written"
-    assert tries == 4
 
 
 async def test_a_result_that_no_database_took_costs_no_attempt(jobs: Jobs, assets: AssetStore):

@@ -1,6 +1,7 @@
 """What goes and what stays, on a real database and a real folder."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,9 @@ class Library:
         return await Retention(self.assets, self.keep).round(self.url)
 
     def files(self) -> list[str]:
-        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+        """Keys of the files, also while folders are removed: `walk` passes over one that went before it was read."""
+        found = (Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names)
+        return sorted(str(path.relative_to(self.folder)) for path in found)
 
     async def ids(self, table: str, column: str = "job_id") -> list[str]:
         return [row["id"] for row in await self.execute(f"SELECT {column} AS id FROM {table} ORDER BY 1")]

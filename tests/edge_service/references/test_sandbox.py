@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from edge_service.references import decoder
 from edge_service.references import sandbox as images
-from edge_service.references.sandbox import Decoders, Picture, PictureRefused
+from edge_service.references.sandbox import Decoders, InvalidImage, Picture
 from tests.edge_service.pictures import (
     chunk,
     corners,
@@ -146,7 +146,7 @@ async def test_what_is_hidden_behind_a_picture_is_gone(decoders: Decoders):
         assert tail not in safe.png
         assert safe.png.endswith(b"IEND\xaeB`\x82")
     hidden = png_of(1, 1, chunk(b"puNK", b"<?php echo 1 ?>"), pixels=zeros(0) or b"")
-    with pytest.raises(PictureRefused, match=BROKEN):
+    with pytest.raises(InvalidImage, match=BROKEN):
         await decoders.safe(hidden)
 
 
@@ -174,7 +174,7 @@ SVG = b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'
     ],
 )  # fmt: skip
 async def test_what_is_no_whole_still_picture_is_refused(decoders: Decoders, sent: bytes, why: str):
-    with pytest.raises(PictureRefused) as refused:
+    with pytest.raises(InvalidImage) as refused:
         await decoders.safe(sent)
     assert refused.value.why == why
 
@@ -182,7 +182,7 @@ async def test_what_is_no_whole_still_picture_is_refused(decoders: Decoders, sen
 async def test_a_webp_that_is_cut_off_is_refused(decoders: Decoders):
     whole = encoded(corners(400, 400), "WEBP", lossless=True)
     for length in (40, len(whole) // 2, len(whole) - 4):
-        with pytest.raises(PictureRefused):
+        with pytest.raises(InvalidImage):
             await decoders.safe(whole[:length])
 
 
@@ -211,7 +211,7 @@ async def refusal(decoders: Decoders, sent: bytes) -> str:
     """Why a picture is refused; nothing if it is taken."""
     try:
         await decoders.safe(sent)
-    except PictureRefused as refused:
+    except InvalidImage as refused:
         return refused.why
     return ""
 
@@ -255,7 +255,7 @@ async def test_a_decoder_that_hangs_is_stopped(decoders: Decoders, tmp_path: Pat
     told = tmp_path / "pid"
     monkeypatch.setattr(images, "COMMAND", (*images.COMMAND[:-1], str(hanging), str(told)))
     monkeypatch.setattr(images, "SECONDS", 0.5)
-    with pytest.raises(PictureRefused, match="too much time"):
+    with pytest.raises(InvalidImage, match="too much time"):
         await decoders.safe(plain())
     with pytest.raises(ProcessLookupError):
         os.kill(int(told.read_text()), 0)
@@ -271,7 +271,7 @@ async def test_a_decoder_that_was_taken_over_harms_nobody(
     limits = f"sys.path.insert(0, {str(Path(decoder.__file__).parent)!r}); import decoder; decoder._limit()"
     evil.write_text(f"import sys; {limits}\n{body}\n")
     monkeypatch.setattr(images, "COMMAND", (*images.COMMAND[:-1], str(evil)))
-    with pytest.raises(PictureRefused, match="too much time or memory"):
+    with pytest.raises(InvalidImage, match="too much time or memory"):
         await decoders.safe(plain())
 
 
@@ -282,6 +282,6 @@ async def test_the_decoder_knows_nothing_of_the_edge(
     asking = tmp_path / "asking.py"
     asking.write_text(f"import os\nopen({str(tmp_path / 'seen')!r}, 'w').write(str(dict(os.environ)))\nos._exit(13)")
     monkeypatch.setattr(images, "COMMAND", (*images.COMMAND[:-1], str(asking)))
-    with pytest.raises(PictureRefused):
+    with pytest.raises(InvalidImage):
         await decoders.safe(plain())
     assert "ATELIER" not in (tmp_path / "seen").read_text()

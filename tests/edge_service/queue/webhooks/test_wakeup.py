@@ -107,7 +107,7 @@ async def test_what_was_not_taken_is_sent_again_when_its_time_has_come(
     jobs: Jobs, database: Database, assets: AssetStore, receiver: Receiver, stack: contextlib.AsyncExitStack,
     monkeypatch: pytest.MonkeyPatch,
 ):  # fmt: skip
-    monkeypatch.setattr(module, "BACK_OFF_SECONDS", (1.0,))
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", (1.0,))
     monkeypatch.setattr(module, "JITTER", 0.0)
     receiver.statuses = [503, 200]
     await sending(database, assets, jobs.notifications, stack)

@@ -469,7 +469,7 @@ class AssetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAsset(self, request, context):
-        """Deletes an asset: from the answer on nobody sees it, and its URLs answer 404. Its job still tells that it was made.
+        """Deletes an asset: from the answer on it is hidden from all calls, and its URLs answer 404. Its job still tells that it was made.
         A second time is ASSET_NOT_FOUND. If the asset store is away, the file goes within minutes of its return.
         An open job that needs it as a reference has to end first: JOB_NOT_ENDED.
         """

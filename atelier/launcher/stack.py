@@ -1,4 +1,4 @@
-"""Opens the house in the right order, keeps it running, and closes it."""
+"""Opens the stack in the right order, keeps it running, and closes it."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from atelier.launcher.programs import DRAIN_SECONDS, WORKERS, Plan
 STOP_SECONDS = DRAIN_SECONDS + 10
 
 
-class House:
+class Stack:
     """The edge, three workers and the proxy for browsers, on the ports of one machine."""
 
     def __init__(self, plan: Plan, report: Report) -> None:
@@ -66,7 +66,7 @@ class House:
         self._write_addresses()
 
     def client(self) -> AsyncClient:
-        """A client of this house."""
+        """A client of this stack."""
         token = os.environ.get("ATELIER_TOKEN") or (self._plan.data / "token").read_text().strip()
         return AsyncClient(self.children["edge"].addresses["grpc"], token)
 
@@ -83,7 +83,7 @@ class House:
         finally:
             for child in self.children.values():
                 child.kill()
-            if self._lock.is_locked:  # otherwise database and addresses are those of another house
+            if self._lock.is_locked:  # otherwise database and addresses are those of another stack
                 database.ask_to_stop(self._plan.data / "postgres")  # a killed edge could not
                 addresses_file(self._plan.data).unlink(missing_ok=True)
                 self._lock.release()
@@ -157,17 +157,17 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def opened(plan: Plan, report: Report) -> AsyncIterator[House]:
-    """A house that is ready, and stopped at the end of the block. Raises StartFailed."""
-    house = House(plan, report)
+async def opened(plan: Plan, report: Report) -> AsyncIterator[Stack]:
+    """A stack that is ready, and stopped at the end of the block. Raises StartFailed."""
+    stack = Stack(plan, report)
     try:
-        await house.start()
-        yield house
+        await stack.start()
+        yield stack
     finally:
-        await house.stop()
+        await stack.stop()
 
 
 async def _proxy_address(folder: Path) -> str:
-    while not (address := await asyncio.to_thread(envoy.bound_address, folder)):  # noqa: ASYNC110 - nobody tells
+    while not (address := await asyncio.to_thread(envoy.bound_address, folder)):  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(POLL_SECONDS)
     return address

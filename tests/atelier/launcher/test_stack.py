@@ -1,4 +1,4 @@
-"""What the house checks before it starts anything."""
+"""What the stack checks before it starts anything."""
 
 import asyncio
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from atelier.launcher.child import StartFailed
-from atelier.launcher.house import House, opened
 from atelier.launcher.programs import Plan
+from atelier.launcher.stack import Stack, opened
 
 
 async def test_bad_policies_are_said_at_once_and_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,10 +17,10 @@ async def test_bad_policies_are_said_at_once_and_all_of_them(tmp_path: Path, mon
     (folder / "costs.yaml").write_text("nonsense: 1\n")
     monkeypatch.setenv("ATELIER_POLICIES", str(folder))
 
-    async def nothing_starts(house: House) -> None:
+    async def nothing_starts(stack: Stack) -> None:
         raise AssertionError("the models come after the policies")
 
-    monkeypatch.setattr(House, "_models", nothing_starts)
+    monkeypatch.setattr(Stack, "_models", nothing_starts)
     said: list[str] = []
     async with asyncio.timeout(60):
         with pytest.raises(StartFailed) as failed:

@@ -1,4 +1,4 @@
-"""The house under test: edge replicas and workers, each a process on a fixed port, all ended by their ids."""
+"""The stack under test: edge replicas and workers, each a process on a fixed port, all ended by their ids."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from benchmarks.chaos.postgres import Postgres
 from benchmarks.chaos.work import Note, notes
 
 START_SECONDS = 60.0
-# One that was killed is started again after this long, as whoever runs it would.
+# A killed process is started again after this long, as a supervisor would.
 RESTART_SECONDS = 0.5
 # An edge that finds no database ends; one that ends young more often than any outage lasts cannot start at all.
 MAX_DEATHS, YOUNG_SECONDS = 12, 10.0
@@ -106,7 +106,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a house is made of. `ageing_seconds` of 0 leaves the policy's."""
+    """What a stack is made of. `ageing_seconds` of 0 leaves the policy's."""
 
     edges: int = 2
     chat_workers: int = 2
@@ -115,7 +115,7 @@ class Shape:
     ageing_seconds: float = 0.0
 
 
-class House:
+class Stack:
     """Edges and workers on a database of their own."""
 
     def __init__(self, shape: Shape, folder: Path, url: str, history: History) -> None:
@@ -186,14 +186,14 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def running(shape: Shape, folder: Path, postgres: Postgres, history: History) -> AsyncIterator[House]:
-    """A house that serves, on a new database."""
-    house = House(shape, folder, await postgres.new_database(), history)
+async def running(shape: Shape, folder: Path, postgres: Postgres, history: History) -> AsyncIterator[Stack]:
+    """A stack that serves, on a new database."""
+    stack = Stack(shape, folder, await postgres.new_database(), history)
     try:
-        await house.start()
-        yield house
+        await stack.start()
+        yield stack
     finally:
-        await house.stop()
+        await stack.stop()
 
 
 def now() -> float:

@@ -1,4 +1,4 @@
-"""The whole house, nothing faked: edge, PostgreSQL, three workers with the small models, asset store, client."""
+"""The whole stack, nothing faked: edge, PostgreSQL, three workers with the small models, asset store, client."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ from PIL import Image
 from atelier.client import AsyncClient
 from atelier.errors import InvalidRequest
 from atelier.events import Progressed
-from atelier.launcher.house import opened
 from atelier.launcher.programs import Plan
+from atelier.launcher.stack import opened
 from atelier.results import File
 from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
@@ -25,8 +25,8 @@ SMALL = {"resolution": "256x256", "steps": 10, "type": "sdxl_image_fast"}
 
 @pytest.fixture(scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncClient]:
-    plan = Plan(Path(tmp_path_factory.mktemp("house")))
-    async with opened(plan, lambda name, line: None) as house, house.client() as client:
+    plan = Plan(Path(tmp_path_factory.mktemp("stack")))
+    async with opened(plan, lambda name, line: None) as stack, stack.client() as client:
         yield client
 
 

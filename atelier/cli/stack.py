@@ -1,4 +1,4 @@
-"""Commands that open the house: up, demo, models."""
+"""Commands that open the stack: up, demo, models."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ from atelier.cli import options
 from atelier.cli.demo import show
 from atelier.cli.running import run
 from atelier.cli.screen import Screen, screen
-from atelier.launcher.house import House, opened
 from atelier.launcher.programs import Plan
+from atelier.launcher.stack import Stack, opened
 from atelier.small_models.cache import KINDS
 
 Model = Annotated[str, typer.Option(help="Folder or hub id of the model. Default: a small one, made at first start.")]
@@ -73,9 +73,9 @@ def models(json: options.Json = False) -> None:
 
 
 async def _up(plan: Plan, shown: Screen) -> None:
-    async with opened(plan, lambda name, line: shown.say(f"{name:<6} | {line}", process=name, line=line)) as house:
-        shown.say(_table(house, plan), ready=house.addresses)
-        await house.supervise()
+    async with opened(plan, lambda name, line: shown.say(f"{name:<6} | {line}", process=name, line=line)) as stack:
+        shown.say(_table(stack, plan), ready=stack.addresses)
+        await stack.supervise()
 
 
 async def _demo(plan: Plan, out: Path, keep: bool, shown: Screen) -> None:
@@ -89,13 +89,13 @@ async def _demo(plan: Plan, out: Path, keep: bool, shown: Screen) -> None:
             if name == "models":  # the first time it makes some, which takes a while
                 shown.say(line)
 
-        async with opened(plan, report) as house:
+        async with opened(plan, report) as stack:
             shown.say(f"ready after {time.monotonic() - began:.1f} s", ready_seconds=time.monotonic() - began)
-            async with house.client() as client:
+            async with stack.client() as client:
                 await show(client, out, shown)
             if keep:
-                shown.say(_table(house, plan), ready=house.addresses)
-                await house.supervise()
+                shown.say(_table(stack, plan), ready=stack.addresses)
+                await stack.supervise()
 
 
 async def _models(shown: Screen) -> None:
@@ -114,9 +114,9 @@ def _plan(sdxl: str, wan: str, chat: str, listen: str, web_listen: str) -> Plan:
     return Plan(connection.data_folder(), given, listen, web_listen)
 
 
-def _table(house: House, plan: Plan) -> str:
+def _table(stack: Stack, plan: Plan) -> str:
     rows = {
-        **house.addresses,
+        **stack.addresses,
         "token": plan.data / "token",
         "try": 'atelier image "a red fox in the snow"',
     }

@@ -64,7 +64,9 @@ class BareWorker(worker_pb2_grpc.WorkerServiceServicer):
 
 
 class Tokenizers(Models[Any]):
-    """Models that only count tokens."""
+    """A model that only counts tokens."""
+
+    loaded = (MODEL,)
 
     def __init__(self, counters: Sequence[Counter]) -> None:
         super().__init__((), lambda on_change: None)

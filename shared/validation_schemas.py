@@ -50,6 +50,8 @@ class ValidationConfig:
 
 def check(message: Message) -> None:
     """Raises InvalidRequest naming every field that breaks a rule, its bound and the value given."""
+    if not message.DESCRIPTOR.fields:
+        return
     # Counted first: the library looks at every item of a list that is too long, for minutes if there are millions.
     if overlong := list(_overlong(message)):
         raise InvalidRequest(*overlong)

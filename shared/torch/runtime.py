@@ -81,6 +81,8 @@ def device_memory(device: torch.device) -> Memory:
 
 def free_memory() -> None:
     """Gives back to the device what nothing refers to any more."""
+    gc.unfreeze()  # a service takes what it has loaded at start out of collection
     gc.collect()
+    gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

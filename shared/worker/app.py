@@ -49,6 +49,7 @@ class Worker(Generic[RequestT, EventT]):
         self._models: Models[Engine[RequestT, EventT]] = Models(models, make_engine, self._models_changed)
         self._worker = WorkerServicer(self._slots, self._models, self.describe)
         self._started, self._works = False, True
+        self._described: WorkerConfig | None = None
         self._loading: asyncio.Task[Any] | None = None
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -73,24 +74,27 @@ class Worker(Generic[RequestT, EventT]):
         self._models_changed()
 
     def _models_changed(self) -> None:
+        self._described = None
         if self._started and self._works and self._models.loaded:
             self._slots.accept()
         else:
             self._slots.pause()
 
     def describe(self) -> WorkerConfig:
-        """What this worker is now. Raises Draining before it has loaded."""
+        """What this worker is now; the same object until that changes. Raises Draining before it has loaded."""
         if not (self._started and self._models.loaded):
             raise Draining("this worker has no model loaded yet")
-        return WorkerConfig(
-            worker_id=self._config.worker_id,
-            worker_type=self._kind.worker_type,
-            job_types=self._kind.job_types,
-            models=self._models.loaded,
-            slots=self._slots.total,
-            device=self._models.engine.device,
-            dtype=self._models.engine.dtype,
-        )
+        if self._described is None:
+            self._described = WorkerConfig(
+                worker_id=self._config.worker_id,
+                worker_type=self._kind.worker_type,
+                job_types=self._kind.job_types,
+                models=self._models.loaded,
+                slots=self._slots.total,
+                device=self._models.engine.device,
+                dtype=self._models.engine.dtype,
+            )
+        return self._described
 
     def drain(self) -> None:
         self._slots.drain()

@@ -27,6 +27,7 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
     def __init__(self, slots: Slots, models: Models[Any], describe: Callable[[], WorkerConfig]) -> None:
         """`describe` raises Draining until the worker has loaded."""
         self._slots, self._models, self._describe = slots, models, describe
+        self._described: tuple[WorkerConfig, worker_pb2.DescribeResponse] | None = None
         # Neither the engine's thread, which a running job fills, nor the event loop.
         self._counting = ThreadPoolExecutor(1, thread_name_prefix="tokens")
 
@@ -36,7 +37,10 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
     async def Describe(
         self, request: worker_pb2.DescribeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> worker_pb2.DescribeResponse:
-        return worker_pb2.DescribeResponse(worker=describe(self._describe()))
+        config = self._describe()
+        if self._described is None or self._described[0] is not config:
+            self._described = config, worker_pb2.DescribeResponse(worker=describe(config))
+        return self._described[1]
 
     async def WatchStatus(
         self, request: worker_pb2.WatchStatusRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -593,5 +593,6 @@ async def test_the_delivery_of_a_job_is_that_of_the_callback_being_sent(
     replicas[0].start()
     await settled(jobs, lease.job_id, 1)
     assert (await told(jobs, lease.job_id)).last_error == "HTTP 503"
+    await replicas[0].webhooks.close()  # so that it does not begin the next one before it is looked at
     await jobs.execute("UPDATE outbox SET state = 'delivered' WHERE number = 1")
     assert (await told(jobs, lease.job_id)).attempts == 0

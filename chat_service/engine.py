@@ -32,11 +32,11 @@ from transformers.generation.continuous_batching.continuous_api import OutputRou
 from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from atelier.contracts.errors import EngineFailed, ModelUnusable
 from chat_service.answer import Answer, Made
 from chat_service.prompt import Prompts
 from chat_service.seam import ChatTurn, Delta, Finished, LoadedModel, ModelName, TextRequest
 from shared import engine
-from shared.errors import EngineFailed, ModelUnusable
 from shared.model_files import HUB_ID, first_line
 from shared.tokens import TokenCount
 

@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import grpc
 
+from atelier.contracts.validation import enum_word
+from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.worker.v1 import worker_pb2_grpc
 from chat_service.config import ChatConfig
 from chat_service.seam import ChatTurn, Delta, Engine, Finished, LoadedModel, ModelName, TextRequest
 from shared.interceptors import Guard
-from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2_grpc
 from shared.progress import Meter
 from shared.slots import Slots
 from shared.tokens import TokenCount
-from shared.validation_schemas import enum_word
 from shared.worker_configs import Model, WorkerConfig
 from shared.worker_service import WorkerServicer
 

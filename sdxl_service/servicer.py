@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import grpc
 
+from atelier.contracts.errors import AssetNotFound, CapabilityMissing, InvalidRequest, ReferenceUnusable, Violation
+from atelier.contracts.validation import enum_word, enum_words
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from sdxl_service.config import SdxlConfig
 from sdxl_service.seam import Engine, ImageRequest, LoadedModel, Pictures, Reference, Step
 from shared.assets import AssetStore, Stored
 from shared.blocking_worker import BlockingWorker, Jobs, Kind
-from shared.errors import AssetNotFound, CapabilityMissing, InvalidRequest, ReferenceUnusable, Violation
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from shared.progress import Meter
 from shared.slots import Slots
-from shared.validation_schemas import enum_word, enum_words
 from shared.worker_configs import size_problem
 
 log = logging.getLogger(__name__)

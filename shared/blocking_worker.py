@@ -14,11 +14,11 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 import grpc
 
+from atelier.contracts.errors import AtelierError, Draining, EngineFailed, InvalidRequest, Violation
+from atelier.pb.job.v1 import job_pb2
 from shared.config import WorkerServiceConfig
 from shared.engine_thread import EngineThread
-from shared.errors import AtelierError, Draining, EngineFailed, InvalidRequest, Violation
 from shared.interceptors import Guard
-from shared.pb.atelier.job.v1 import job_pb2
 from shared.progress import Meter
 from shared.slots import Slots
 from shared.tokens import TokenCount

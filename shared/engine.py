@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from shared.errors import ModelUnusable, OutOfMemory
+from atelier.contracts.errors import ModelUnusable, OutOfMemory
 
 ResultT = TypeVar("ResultT")
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from shared.errors import Cancelled
+from atelier.contracts.errors import Cancelled
 
 StepT = TypeVar("StepT")
 ResultT = TypeVar("ResultT")

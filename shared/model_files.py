@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from shared.errors import ModelUnusable
+from atelier.contracts.errors import ModelUnusable
 
 INDEX = "model_index.json"
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
+from atelier.pb.worker.v1 import worker_pb2
 from shared.config import DiffusionWorkerConfig
-from shared.pb.atelier.worker.v1 import worker_pb2
 
 
 @dataclass(frozen=True)

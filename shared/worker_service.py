@@ -8,8 +8,8 @@ from typing import Any
 
 import grpc
 
-from shared.errors import Draining, InvalidRequest, NotImplementedYet, Violation
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from atelier.contracts.errors import Draining, InvalidRequest, NotImplementedYet, Violation
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.slots import Slots
 from shared.tokens import TokenCount
 from shared.worker_configs import WorkerConfig, describe

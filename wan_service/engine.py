@@ -17,8 +17,8 @@ import transformers
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 
+from atelier.contracts.errors import EngineFailed, InvalidRequest, ModelUnusable, Violation
 from shared import engine
-from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, Violation
 from shared.model_files import check, first_line, real_name
 from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig

@@ -18,7 +18,7 @@ import imageio_ffmpeg
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from shared.errors import EngineFailed
+from atelier.contracts.errors import EngineFailed
 from wan_service.seam import VideoRequest
 
 Parameters = Mapping[str, object]

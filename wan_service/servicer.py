@@ -7,14 +7,14 @@ from typing import Any
 
 import grpc
 
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest, Violation
+from atelier.contracts.validation import enum_word, enum_words
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.wan.v1 import wan_pb2, wan_pb2_grpc
 from shared.assets import AssetStore, Stored
 from shared.blocking_worker import BlockingWorker, Jobs, Kind
-from shared.errors import CapabilityMissing, InvalidRequest, Violation
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2, wan_pb2_grpc
 from shared.progress import Meter
 from shared.slots import Slots
-from shared.validation_schemas import enum_word, enum_words
 from shared.worker_configs import size_problem
 from wan_service.config import WanConfig
 from wan_service.seam import Engine, LoadedModel, Step, VideoRequest, VideoResult

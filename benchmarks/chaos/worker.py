@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from atelier.contracts.errors import EngineFailed
 from benchmarks.chaos.leash import die_with_parent
 from benchmarks.chaos.work import SIDE, Diary, Work, picture, words
 from chat_service.config import ChatConfig
@@ -20,7 +21,6 @@ from sdxl_service import seam
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import sdxl_worker
 from shared.config import load
-from shared.errors import EngineFailed
 from shared.server import run
 from shared.tokens import TokenCount
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest, Violation
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
-from shared.errors import CapabilityMissing, InvalidRequest, Violation
-from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.worker_configs import size_problem
 
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.prompt_weights import Piece, Unreadable, read
 from sdxl_service.seam import ImageRequest, Phase, Report, Step
-from shared.errors import InvalidRequest, Violation
-from shared.prompt_weights import Piece, Unreadable, read
 
 COMMA = Piece(", ", 1.0)
 MAX_RUNS = 256

@@ -14,12 +14,12 @@ import torch
 import transformers
 from PIL import Image
 
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest, ModelUnusable, Violation
 from sdxl_service import png
 from sdxl_service.engine import latents, loading
 from sdxl_service.engine.conditioning import condition
 from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Reference, Report, Step
 from shared import engine
-from shared.errors import CapabilityMissing, InvalidRequest, ModelUnusable, Violation
 from shared.model_files import first_line, real_name
 from shared.tokens import Counter, TokenCount
 from shared.worker_configs import ModelConfig

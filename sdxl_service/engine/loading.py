@@ -7,8 +7,8 @@ import diffusers
 import torch
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from atelier.contracts.errors import ModelUnusable
 from shared import engine
-from shared.errors import ModelUnusable
 from shared.model_files import check, first_line
 from shared.worker_configs import ModelConfig
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from atelier.contracts.errors import EngineFailed, ModelUnusable
 from chat_service.engine import TransformersEngine
-from shared.errors import EngineFailed, ModelUnusable
 from tests.chat_service.asking import ask, question
 
 SECRET = "sentinel-8731"

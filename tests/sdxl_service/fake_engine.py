@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from sdxl_service.seam import ImageRequest, LoadedModel, Phase, Picture, Pictures, Report, Step
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.spec_json import from_spec_dict
 from shared.tokens import TokenCount
 from tests.counting import count_words
 

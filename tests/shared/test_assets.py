@@ -10,20 +10,10 @@ import obstore
 import pytest
 from obstore.exceptions import GenericError
 
+from atelier.contracts.errors import AssetNotFound, StorageUnavailable
+from atelier.contracts.media_types import JPEG, MP4, PNG, WEBP, Media, sniff
 from shared import assets as module
-from shared.assets import (
-    CHUNK_BYTES,
-    JPEG,
-    MP4,
-    PNG,
-    WEBP,
-    AssetStore,
-    Media,
-    attempt_folder,
-    media_of_key,
-    sniff,
-)
-from shared.errors import AssetNotFound, StorageUnavailable
+from shared.assets import CHUNK_BYTES, AssetStore, attempt_folder, media_of_key
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 VIDEO = b"\0\0\0\x20ftypisom" + bytes(100)

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.blocking_worker import Jobs
-from shared.errors import (  # fmt: skip
+from atelier.contracts.errors import (  # fmt: skip
     CapabilityMissing,
     Draining,
     EngineFailed,
@@ -22,7 +21,8 @@ from shared.errors import (  # fmt: skip
     OutOfMemory,
     Violation,
 )
-from shared.pb.atelier.job.v1 import job_pb2
+from atelier.pb.job.v1 import job_pb2
+from shared.blocking_worker import Jobs
 from shared.progress import Meter
 from shared.slots import Slots
 from shared.tokens import TokenCount

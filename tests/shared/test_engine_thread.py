@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from atelier.contracts.errors import Cancelled
 from shared.engine_thread import EngineThread
-from shared.errors import Cancelled
 
 Report = Callable[[int], None]
 

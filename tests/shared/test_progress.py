@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
+from atelier.pb.job.v1.job_pb2 import PHASE_DECODING, PHASE_DENOISING, PHASE_GENERATING, PHASE_WAITING
 from shared import progress
-from shared.pb.atelier.job.v1.job_pb2 import PHASE_DECODING, PHASE_DENOISING, PHASE_GENERATING, PHASE_WAITING
 from shared.progress import Meter
 
 

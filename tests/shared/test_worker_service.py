@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from shared.errors import Draining, InvalidRequest, NotImplementedYet, from_rpc_error
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from atelier.contracts.errors import Draining, InvalidRequest, NotImplementedYet, from_rpc_error
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.slots import Slots
 from shared.tokens import TokenCount
 from shared.worker_configs import Model, WorkerConfig

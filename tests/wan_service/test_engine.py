@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
+from atelier.contracts.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory
 from atelier.small_models import ensure
-from shared.errors import EngineFailed, InvalidRequest, ModelUnusable, OutOfMemory
 from shared.worker_configs import ModelConfig
 from wan_service.engine import DiffusersEngine
 from wan_service.seam import Phase, Step, VideoRequest, VideoResult

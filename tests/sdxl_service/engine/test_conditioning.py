@@ -9,10 +9,10 @@ import pytest
 import torch
 from compel import CompelForSDXL
 
+from atelier.contracts.errors import InvalidRequest
 from sdxl_service.engine import DiffusersEngine
 from sdxl_service.engine.conditioning import condition
 from sdxl_service.seam import Phase, Reference, Report, Step
-from shared.errors import InvalidRequest
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, ignore
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

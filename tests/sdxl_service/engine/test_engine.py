@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
+from atelier.contracts.errors import EngineFailed, InvalidRequest, OutOfMemory
 from sdxl_service.engine import DiffusersEngine
 from sdxl_service.seam import SCHEDULERS, ImageRequest, Phase, Reference, Step
-from shared.errors import EngineFailed, InvalidRequest, OutOfMemory
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, draw, pixels
 
 # diffusers' schedulers still speak to numpy as before its version 2.

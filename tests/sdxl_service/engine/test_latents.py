@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from atelier.contracts.errors import CapabilityMissing, ReferenceUnusable
 from sdxl_service.engine import DiffusersEngine
 from sdxl_service.engine.latents import decode, encode
 from sdxl_service.seam import SCHEDULERS, Phase, Picture, Reference, Step
-from shared.errors import CapabilityMissing, ReferenceUnusable
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

@@ -22,7 +22,7 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, buf lint
 	$(BIN)/python protos/generate.py --descriptors $(VENV)/protos.binpb
 	$(BIN)/buf lint $(VENV)/protos.binpb --config buf.yaml
 
-generate: $(INSTALLED)  ## Rewrites shared/pb from protos/, and docs/reference.md from the code
+generate: $(INSTALLED)  ## Rewrites atelier/pb from protos/, and docs/reference.md from the code
 	$(BIN)/python protos/generate.py
 	$(BIN)/python docs/generate.py
 

@@ -9,16 +9,16 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast, overload
 
 from atelier import connection, requests, uploads
+from atelier.contracts.json_form import from_spec_dict
 from atelier.errors import StorageUnavailable, translated
 from atelier.events import Event
 from atelier.handles import ChatHandle, JobHandle
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions, Submittable, VideoOptions
 from atelier.results import Answer, Asset, File, Job, StoredAsset, stored
 from atelier.watching import follow
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict
 
 MAX_PAGE = 100
 

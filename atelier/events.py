@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from atelier.contracts.validation import enum_word
 from atelier.errors import AtelierError, from_job_error
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from atelier.results import Estimate, Job, estimate
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.validation_schemas import enum_word
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, cast
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
+from atelier.contracts.json_form import from_spec_dict, from_spec_json
+from atelier.contracts.validation import enum_word
 from atelier.errors import InvalidRequest, Violation
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict, from_spec_json
-from shared.validation_schemas import enum_word
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 
 Picture: TypeAlias = sdxl_pb2.SdxlJob | wan_pb2.WanJob
 Submittable: TypeAlias = Picture | chat_pb2.ChatRequest | edge_pb2.SubmitJobRequest

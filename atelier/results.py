@@ -9,14 +9,14 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from atelier.contracts.json_form import to_spec_dict
+from atelier.contracts.validation import enum_word
 from atelier.errors import AtelierError, from_job_error
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import to_spec_dict
-from shared.validation_schemas import enum_word
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 
 ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
 Callback = sdxl_pb2.SdxlCallback | wan_pb2.WanCallback | chat_pb2.ChatCallback

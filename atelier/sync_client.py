@@ -9,9 +9,9 @@ from atelier import handles
 from atelier.background import BackgroundLoop
 from atelier.client import AsyncClient
 from atelier.events import Event
+from atelier.pb.edge.v1 import edge_pb2
 from atelier.requests import ChatOptions, ImageOptions, Messages, SubmitOptions, Submittable, VideoOptions
 from atelier.results import Answer, Asset, File, Job, StoredAsset
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 class JobHandle:

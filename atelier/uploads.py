@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import httpcore2
 
+from atelier.contracts.errors import TABLE
+from atelier.contracts.media_types import sniff
 from atelier.errors import AtelierError, EdgeUnreachable, Internal, InvalidRequest, Violation, reason_word
-from shared.assets import sniff
-from shared.errors import TABLE
-from shared.pb.atelier.edge.v1 import edge_pb2
+from atelier.pb.edge.v1 import edge_pb2
 
 SECONDS = {"connect": 10.0, "read": 120.0, "write": 120.0}
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import grpc
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
 from edge_service.planning.planner import Planner
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.server import Server
 
 ROOT = Path(__file__).parent.parent

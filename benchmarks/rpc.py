@@ -29,12 +29,12 @@ import psutil
 import uvloop
 from tokenizers import Tokenizer
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from atelier.small_models import ensure
 from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
 from shared.config import ServiceConfig
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import OPTIONS, Server, freeze_heap
 from shared.worker.description import WorkerConfig
 from shared.worker.engine import Model

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
+from atelier.contracts.errors import ContentForbidden
 from edge_service.moderation import minors as safety
 from edge_service.moderation import rules as content
-from shared.errors import ContentForbidden
 
 SETS = Path(__file__).parent.parent / "tests" / "edge_service" / "moderation"
 MAX_CHARACTERS = 262_144  # characters that a conversation may have

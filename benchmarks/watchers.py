@@ -29,12 +29,12 @@ import psutil
 import psycopg
 import uvloop
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.database import EmbeddedPostgres
 from edge_service.adapters.notifications import CHANGED
 from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
-from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import OPTIONS, Server
 
 TOKEN, OWNER = "benchmark", "developer"

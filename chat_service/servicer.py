@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import grpc
 
+from atelier.contracts.validation import enum_word
+from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
+from atelier.pb.job.v1 import job_pb2
 from chat_service.config import ChatConfig
 from chat_service.engine.interface import ChatTurn, Delta, Finished, ModelName, TextRequest
-from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.validation_schemas import enum_word
 from shared.worker.app import Kind, Worker
 from shared.worker.engine import Engine, Phase, Step
 from shared.worker.jobs import Jobs

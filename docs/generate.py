@@ -17,13 +17,14 @@ sys.path.insert(0, str(DOCS.parent))  # so that it runs from a checkout that is 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from prometheus_client import REGISTRY
 
+from atelier.contracts import errors
+from atelier.pb.job.v1 import job_pb2
 from chat_service.config import ChatConfig
 from edge_service.config import EdgeConfig
 from protos.generate import describe_into
 from sdxl_service.config import SdxlConfig
-from shared import errors, telemetry
+from shared import telemetry
 from shared.config import PREFIX, ServiceConfig
-from shared.pb.atelier.job.v1 import job_pb2
 from wan_service.config import WanConfig
 
 SERVICES: dict[str, type[ServiceConfig]] = {

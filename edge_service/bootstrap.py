@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.audit import Audit, Entry
 from edge_service.accounts.tiers import DEVELOPERS, tiers
 from edge_service.adapters.asset_urls import AssetUrls
@@ -70,7 +71,6 @@ from edge_service.use_cases.submit_job import SubmitJob
 from edge_service.use_cases.uploads import UploadImages
 from edge_service.use_cases.workers import Workers
 from shared.assets import AssetStore
-from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import write_address
 
 DEVELOPER = Principal("developer", DEVELOPERS)

@@ -1,6 +1,6 @@
-"""Writes the Python stubs of every contract to `shared/pb/`.
+"""Writes the Python stubs of every contract to `atelier/pb/`.
 
-    python protos/generate.py                       writes shared/pb/
+    python protos/generate.py                       writes atelier/pb/
     python protos/generate.py --into DIR            writes elsewhere (the drift test compares)
     python protos/generate.py --descriptors FILE    writes the descriptors that buf reads
 
@@ -23,8 +23,8 @@ from grpc_tools import protoc
 from protovalidate._gen.buf.validate.validate_pb import _DESC as VALIDATE
 
 PROTOS = Path(__file__).parent
-STUBS = PROTOS.parent / "shared" / "pb"
-IMPORT = re.compile(r"^(from|import) (atelier|buf)\b", re.MULTILINE)
+STUBS = PROTOS.parent / "atelier" / "pb"
+IMPORT = re.compile(r"^(from|import) (?:atelier\.|(?=buf\.))", re.MULTILINE)
 
 
 def third_party_descriptors() -> FileDescriptorSet:
@@ -53,14 +53,16 @@ def protoc_sources() -> Iterator[list[str]]:
 
 
 def compile_into(folder: Path) -> None:
-    """Writes the stubs of every contract and of validate.proto to `folder`; their imports start at shared.pb."""
+    """Writes the stubs of every contract and of validate.proto to `folder`; their imports start at atelier.pb."""
     folder.mkdir(parents=True, exist_ok=True)
     with protoc_sources() as sources:
         messages = [f"--python_out={folder}", f"--pyi_out={folder}"]
         run_protoc(*sources, *messages, "buf/validate/validate.proto")
         run_protoc(*sources, *messages, f"--grpc_python_out={folder}", *contracts())
+    shutil.copytree(folder / "atelier", folder, dirs_exist_ok=True)  # atelier.pb.sdxl, not atelier.pb.atelier.sdxl
+    shutil.rmtree(folder / "atelier")
     for stub in [*folder.rglob("*.py"), *folder.rglob("*.pyi")]:
-        stub.write_text(IMPORT.sub(r"\1 shared.pb.\2", stub.read_text()))
+        stub.write_text(IMPORT.sub(r"\1 atelier.pb.", stub.read_text()))
     for directory in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
         (directory / "__init__.py").write_text('"""Written by protos/generate.py; do not edit."""\n')
 
@@ -73,7 +75,7 @@ def describe_into(file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", type=Path, default=STUBS, help="where the stubs go; default: shared/pb")
+    parser.add_argument("--into", type=Path, default=STUBS, help="where the stubs go; default: atelier/pb")
     parser.add_argument("--descriptors", type=Path, help="write the descriptor set here instead of stubs")
     options = parser.parse_args()
     if options.descriptors:

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import grpc
 
+from atelier.contracts.errors import AssetNotFound, CapabilityMissing, InvalidRequest, ReferenceUnusable, Violation
+from atelier.contracts.sizes import size_problem
+from atelier.contracts.validation import enum_word, enum_words
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from sdxl_service.config import SdxlConfig
 from sdxl_service.engine.interface import ImageRequest, Pictures, Reference
 from shared.assets import AssetStore, Stored
-from shared.errors import AssetNotFound, CapabilityMissing, InvalidRequest, ReferenceUnusable, Violation
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
-from shared.sizes import size_problem
-from shared.validation_schemas import enum_word, enum_words
 from shared.worker.app import Kind, Worker
 from shared.worker.engine import Engine, Model
 from shared.worker.jobs import Jobs

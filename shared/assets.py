@@ -22,7 +22,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from shared.errors import AssetNotFound, StorageUnavailable
+from atelier.contracts.errors import AssetNotFound, StorageUnavailable
+from atelier.contracts.media_types import JPEG, MP4, PNG, UNKNOWN, WEBP, Media, sniff
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +37,6 @@ KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,254}(/[A-Za-z0-9][A-Za-z0-9._@-]
 
 
 @dataclass(frozen=True)
-class Media:
-    """What bytes are: the specification's asset type, MIME type and file extension."""
-
-    asset_type: str
-    mime_type: str
-    extension: str
-
-
-@dataclass(frozen=True)
 class Stored:
     """One object in the store. `sha256` has 64 hexadecimal digits."""
 
@@ -52,26 +44,6 @@ class Stored:
     media: Media
     bytes: int
     sha256: str
-
-
-PNG = Media("image", "image/png", "png")
-JPEG = Media("image", "image/jpeg", "jpg")
-WEBP = Media("image", "image/webp", "webp")
-MP4 = Media("video", "video/mp4", "mp4")
-UNKNOWN = Media("", "application/octet-stream", "")
-
-
-def sniff(data: bytes) -> Media:
-    """What the bytes are, from their first twelve. Raises ValueError for anything Atelier does not make."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PNG
-    if data.startswith(b"\xff\xd8\xff"):
-        return JPEG
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return WEBP
-    if data[4:8] == b"ftyp":
-        return MP4
-    raise ValueError("these bytes are no PNG, JPEG, WEBP or MP4")
 
 
 def media_of_key(key: str) -> Media:

@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from shared.errors import Unauthenticated
+from atelier.contracts.errors import Unauthenticated
 
 log = logging.getLogger(__name__)
 

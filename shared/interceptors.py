@@ -19,8 +19,16 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from shared import telemetry, validation_schemas
-from shared.errors import AtelierError, DeadlineExceeded, Draining, Internal, MalformedMessage, NoFreeSlot, to_status
+from atelier.contracts.errors import (
+    AtelierError,
+    DeadlineExceeded,
+    Draining,
+    Internal,
+    MalformedMessage,
+    NoFreeSlot,
+    to_status,
+)
+from shared import telemetry, validation
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +187,7 @@ class _Guarded:
     def _check(self, request: Message | None) -> None:
         if request is None:
             raise MalformedMessage("the bytes are no message of this RPC, or text in them is not UTF-8")
-        validation_schemas.check(request)
+        validation.check(request)
 
     async def _fail(self, error: BaseException, context: grpc.aio.ServicerContext[Any, Any], started: float) -> None:
         """Ends the call with the error's status. Returns only for what must pass through untouched."""

@@ -22,9 +22,9 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from atelier.contracts.errors import AtelierError, ModelUnusable
 from shared import telemetry
 from shared.config import ServiceConfig
-from shared.errors import AtelierError, ModelUnusable
 from shared.health import Health
 from shared.interceptors import Guard, Interceptor
 
@@ -122,7 +122,7 @@ class Server:
         self._hurried.set()
 
     async def _drained(self) -> None:
-        """Takes no new call and waits until all have ended, until it takes too long, or until told to force_stop."""
+        """Takes no new call and waits until all have ended, it takes too long, or `force_stop` is called."""
         ending = asyncio.ensure_future(self._server.stop(FOREVER))
         hurried = asyncio.ensure_future(self._hurried.wait())
         seconds = max(self._config.drain_seconds, MOMENT_SECONDS)

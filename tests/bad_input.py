@@ -11,8 +11,8 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details_pb2
 
-from shared.errors import status_of
-from shared.validation_schemas import ValidationConfig, rules
+from atelier.contracts.errors import status_of
+from atelier.contracts.validation import ValidationConfig, rules
 from tests.bounds import edges, put
 
 MEGABYTE = 2**20

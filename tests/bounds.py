@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from shared.validation_schemas import ValidationConfig
+from atelier.contracts.validation import ValidationConfig
 
 
 def put(message: Any, path: str, value: Any) -> None:

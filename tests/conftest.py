@@ -25,6 +25,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 Serve = Callable[..., Awaitable[grpc.aio.Channel]]
 
 
+# Begun first, in this order: they wait more than they compute, so others run beside them to the end.
+LONGEST = ("tests/edge_service/test_chaos.py", "tests/test_stack.py", "tests/atelier/test_up.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first; `--no-loadscope-reorder` lets pytest-xdist keep that order."""
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(LONGEST)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> None:
     """Whoever runs the tests may have configured a service of their own."""

@@ -19,7 +19,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 def test_committed_stubs_are_those_of_the_protos(repository: Path, tmp_path: Path) -> None:
     generate(repository, "--into", str(tmp_path))
-    fresh, committed = contents(tmp_path), contents(repository / "shared/pb")
+    fresh, committed = contents(tmp_path), contents(repository / "atelier/pb")
     assert len(fresh) > 20
     assert {path for path in fresh | committed if fresh.get(path) != committed.get(path)} == set()
 

@@ -12,12 +12,12 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details_pb2
 
 from atelier import envoy
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
 from edge_service.queue.watch.hub import HEARTBEAT_SECONDS
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.server import Server
-from shared.spec_json import from_spec_dict
 from tests.grpc_web import ASKED_HEADERS, Answer, Page
 
 TOKEN = "token-of-a-web-page"

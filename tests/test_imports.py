@@ -1,17 +1,18 @@
-"""Imports point in one direction only: service -> shared -> shared.pb, and one room with torch per service."""
+"""Imports point one way: service -> shared -> atelier.contracts -> atelier.pb; only engines import torch."""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CONTRACTS = ("atelier.contracts", "atelier.pb")
 OURS = ("edge_service", "sdxl_service", "wan_service", "chat_service", "shared", "atelier")
-# What each package may import of ours besides itself.
-DOORS = {package: set() if package == "shared" else {"shared"} for package in OURS}
+# What each package may import of ours besides itself; of `atelier` a service takes what clients and services share.
+DOORS = {package: set() if package == "atelier" else {"shared", *CONTRACTS} for package in OURS}
 FRAMEWORKS = {"torch", "diffusers", "transformers", "accelerate", "compel"}
 FRAMEWORK_ROOMS = {
     ("sdxl_service", "engine"),
@@ -54,7 +55,7 @@ def roots(path: Path) -> set[str]:
 
 
 def is_stub(path: Path) -> bool:
-    return path.parts[:2] == ("shared", "pb")
+    return path.parts[:2] == ("atelier", "pb")
 
 
 def may_import_frameworks(path: Path) -> bool:
@@ -67,12 +68,35 @@ def may_touch_stubs(path: Path) -> bool:
 
 
 def test_the_walk_sees_files_and_their_imports() -> None:
-    assert Path("shared/pb/atelier/sdxl/v1/sdxl_pb2.py") in FILES
+    assert Path("atelier/pb/sdxl/v1/sdxl_pb2.py") in FILES
     assert "shared.interceptors.Interceptor" in set(imports(Path("shared/server.py")))
 
 
+def is_inside(name: str, packages: Iterable[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
 def test_imports_point_one_way() -> None:
-    assert [path for path in FILES if not roots(path) & set(OURS) <= DOORS[path.parts[0]] | {path.parts[0]}] == []
+    wrong = [
+        (path, name)
+        for path in FILES
+        for name in imports(path)
+        if name.partition(".")[0] in OURS and not is_inside(name, {path.parts[0], *DOORS[path.parts[0]]})
+    ]
+    assert wrong == []
+
+
+def test_contracts_import_only_contracts_and_stubs() -> None:
+    ours = {name for path in FILES if path.parts[:2] == ("atelier", "contracts") for name in imports(path)}
+    assert [name for name in ours if name.partition(".")[0] in OURS and not is_inside(name, CONTRACTS)] == []
+
+
+def test_the_client_imports_what_a_plain_install_has() -> None:
+    """Installed without an extra there are four requirements of pyproject.toml, and the standard library."""
+    extras = {"cli", "doctor", "launcher", "small_models", "envoy.py", "__main__.py"}
+    installed = {"atelier", "google", "grpc", "httpcore2", *sys.stdlib_module_names}
+    client = [path for path in FILES if path.parts[0] == "atelier" and path.parts[1] not in extras]
+    assert [(path, root) for path in client for root in roots(path) - installed] == []
 
 
 def edge_room(name: str) -> str:
@@ -124,7 +148,7 @@ def test_nothing_imports_tests_or_benchmarks() -> None:
 
 def test_stubs_import_only_stubs_of_ours() -> None:
     ours = {name for path in FILES if is_stub(path) for name in imports(path) if name.partition(".")[0] in OURS}
-    assert [name for name in ours if not name.startswith("shared.pb.")] == []
+    assert [name for name in ours if not name.startswith("atelier.pb.")] == []
 
 
 def test_only_engines_import_torch() -> None:
@@ -132,7 +156,7 @@ def test_only_engines_import_torch() -> None:
 
 
 def test_only_servicers_and_their_callers_touch_service_stubs() -> None:
-    touching = [path for path in FILES if any("_pb2_grpc" in name and "shared.pb" in name for name in imports(path))]
+    touching = [path for path in FILES if any("_pb2_grpc" in name and "atelier.pb" in name for name in imports(path))]
     assert [path for path in touching if not may_touch_stubs(path)] == []
 
 

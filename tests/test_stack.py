@@ -17,8 +17,8 @@ from atelier.errors import InvalidRequest
 from atelier.events import Progressed
 from atelier.launcher.programs import Plan
 from atelier.launcher.stack import opened
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from atelier.results import File
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
 SMALL = {"resolution": "256x256", "steps": 10, "type": "sdxl_image_fast"}
 

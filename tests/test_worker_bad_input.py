@@ -7,16 +7,16 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from chat_service.config import ChatConfig
 from chat_service.servicer import chat_worker
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import sdxl_worker
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.server import Server
-from shared.spec_json import from_spec_dict
 from tests.bad_input import MEGABYTE, OURS, broken, mangled, outcome, reason, refused, violations
 from tests.chat_service.fake_engine import FakeEngine as FakeChatEngine
 from tests.sdxl_service.fake_engine import JOB as SDXL_JOB

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from shared.errors import EngineFailed
+from atelier.contracts.errors import EngineFailed
 from wan_service.engine.interface import VideoRequest
 
 Parameters = Mapping[str, object]

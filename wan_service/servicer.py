@@ -7,12 +7,12 @@ from typing import Any
 
 import grpc
 
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest, Violation
+from atelier.contracts.sizes import size_problem
+from atelier.contracts.validation import enum_word, enum_words
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.wan.v1 import wan_pb2, wan_pb2_grpc
 from shared.assets import AssetStore, Stored
-from shared.errors import CapabilityMissing, InvalidRequest, Violation
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2, wan_pb2_grpc
-from shared.sizes import size_problem
-from shared.validation_schemas import enum_word, enum_words
 from shared.worker.app import Kind, Worker
 from shared.worker.engine import Engine, Model
 from shared.worker.jobs import Jobs

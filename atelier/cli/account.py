@@ -6,8 +6,8 @@ from atelier.cli import options
 from atelier.cli.running import run
 from atelier.cli.screen import Screen, screen
 from atelier.client import AsyncClient
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.validation_schemas import enum_word
+from atelier.contracts.validation import enum_word
+from atelier.pb.edge.v1 import edge_pb2
 
 BAR_WIDTH = 20
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

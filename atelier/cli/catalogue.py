@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.spec_json import to_spec_dict
+from atelier.contracts.json_form import to_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
 
 # What the bounds of a type count, if not its value.
 UNITS = {"string": "characters", "list": "items"}

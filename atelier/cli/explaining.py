@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from atelier.contracts.validation import enum_word
 from atelier.errors import from_job_error, reason_word
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from atelier.results import Job
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.validation_schemas import enum_word
 
 
 def notes(job: edge_pb2.Job) -> Iterator[str]:

@@ -9,8 +9,8 @@ from atelier.cli import options
 from atelier.cli.running import run
 from atelier.cli.screen import Screen, screen
 from atelier.client import AsyncClient
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.spec_json import to_spec_dict
+from atelier.contracts.json_form import to_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
 
 app = typer.Typer(name="keys", help="Make, list and revoke API keys.", no_args_is_help=True)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from atelier.cli import options
+from atelier.cli.running import require_local
 from atelier.launcher.programs import found_here
 
 app = typer.Typer(
@@ -66,6 +67,7 @@ def diff(
 
 def _ask(*words: str, json: bool) -> None:
     """The edge knows its policies; the command line only asks it."""
+    require_local()
     given = [word for word in words if word] + (["--json"] if json else [])
     command = [sys.executable, "-m", "edge_service.policies", *given]
     ended = subprocess.run(command, env={**os.environ, **found_here()}, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """Running one command: its loop, its signals, its errors and its exit code."""
 
 import asyncio
+import importlib.util
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
@@ -13,6 +14,8 @@ from atelier.launcher.child import StartFailed
 from atelier.small_models import SmallModelError
 
 FAILED = 1
+# One of each extra that `local` consists of.
+LOCAL_PACKAGES = ("envoy", "psycopg", "torch", "uvloop")
 INTERRUPTED = 128 + signal.SIGINT
 # Errors whose text is meant for people; anything else is a mistake of ours and keeps its traceback.
 EXPECTED = (AtelierError, ConnectionError, StartFailed, SmallModelError, OSError)
@@ -32,6 +35,13 @@ def run(work: Coroutine[Any, Any, None], screen: Screen, interrupted: Callable[[
         fail(error, screen)
 
 
+def require_local() -> None:
+    """Ends a command that runs services on this machine where those are not installed: one line and exit code 1."""
+    if missing := [name for name in LOCAL_PACKAGES if importlib.util.find_spec(name) is None]:
+        typer.echo(f"not installed: {', '.join(missing)}; this command needs pip install 'atelier[local]'", err=True)
+        raise typer.Exit(FAILED)
+
+
 def fail(error: Exception, screen: Screen) -> NoReturn:
     """Says what went wrong and ends the process."""
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -46,7 +56,7 @@ async def _stoppable(work: Coroutine[Any, Any, None]) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        # Once: `make` passes on a signal that its whole group has had already, which is no wish to force_stop.
+        # Once: `make` passes on a signal that its whole group has had already, which is no wish to hurry.
         loop.add_signal_handler(signal.SIGTERM, lambda: None)
         task.cancel()
 

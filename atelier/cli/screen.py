@@ -16,11 +16,11 @@ from rich.table import Column
 from rich.text import Text
 
 from atelier.cli import waiting
+from atelier.contracts.json_form import to_spec_dict, to_spec_json
 from atelier.errors import AtelierError, reason_word
 from atelier.events import AttemptFailed, Ended, Event, PlaceChanged, Progressed, StatusChanged, TextAdded
+from atelier.pb.edge.v1 import edge_pb2
 from atelier.results import File
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.spec_json import to_spec_dict, to_spec_json
 
 TELL_SECONDS = 10.0
 

@@ -10,7 +10,7 @@ import typer
 from atelier import connection, small_models
 from atelier.cli import options
 from atelier.cli.demo import show
-from atelier.cli.running import run
+from atelier.cli.running import require_local, run
 from atelier.cli.screen import Screen, screen
 from atelier.launcher.programs import Plan
 from atelier.launcher.stack import Stack, opened
@@ -36,11 +36,12 @@ def up(
 ) -> None:
     """Run everything on this machine: edge, three workers, database, proxy for browsers.
 
-    Ctrl-C or SIGTERM stops it all; what crashes is started again. UrlGuard and token are kept in ATELIER_DATA, where
+    Ctrl-C or SIGTERM stops it all; what crashes is started again. Addresses and token are kept in ATELIER_DATA, where
     the other commands find them.
 
     Example: atelier up --sdxl-model ~/models/lustify.safetensors --chat-model Qwen/Qwen2.5-7B-Instruct
     """
+    require_local()
     shown = screen(json)
     plan = _plan(sdxl_model, wan_model, chat_model, listen, web_listen)
     run(_up(plan, shown), shown, lambda: _stopped(shown))
@@ -58,6 +59,7 @@ def demo(
 
     Example: atelier demo --out out
     """
+    require_local()
     shown = screen(json)
     plan = _plan(sdxl_model, wan_model, chat_model, LOCAL, LOCAL)
     run(_demo(plan, out, keep, shown), shown)
@@ -68,6 +70,7 @@ def models(json: options.Json = False) -> None:
 
     Example: ATELIER_CACHE=/var/cache/atelier atelier models
     """
+    require_local()
     shown = screen(json)
     run(_models(shown), shown)
 

@@ -4,7 +4,7 @@ from atelier.client import AsyncClient
 from atelier.connection import NOWHERE
 from atelier.doctor.finding import Finding, State
 from atelier.errors import AtelierError, EdgeUnreachable, PermissionDenied, Unauthenticated
-from shared.pb.atelier.edge.v1 import edge_pb2
+from atelier.pb.edge.v1 import edge_pb2
 
 NOT_RUNNING = "`atelier up` starts one; for one elsewhere set ATELIER_EDGE and ATELIER_TOKEN"
 

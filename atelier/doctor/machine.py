@@ -20,7 +20,7 @@ PACKAGES = (
     *("torch", "diffusers", "transformers", "accelerate", "compel", "safetensors", "ftfy", "gguf", "PIL"),
     *("imageio_ffmpeg", "edge_service", "sdxl_service", "wan_service", "chat_service", "shared"),
 )
-INSTALL = "install Atelier again: pip install -c constraints.txt -e ."
+INSTALL = "install what is missing: pip install -c constraints.txt -e '.[local]'"
 # The three small models take 0.4 GB; a video takes some MB.
 NEEDED_BYTES = 2 * 10**9
 PROBE_SECONDS = 120

@@ -67,10 +67,11 @@ def _shared(plan: Plan) -> dict[str, str]:
 
 
 def found_here() -> dict[str, str]:
-    """The services lie beside `atelier`, wherever the command was started."""
+    """The services lie beside `atelier`, wherever the command was started; a folder there that happens to have the
+    name of one of our packages, such as `shared`, is not looked into."""
     root = str(Path(atelier.__file__).parent.parent)
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+    return {"PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _threads() -> dict[str, str]:

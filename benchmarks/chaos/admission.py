@@ -9,12 +9,12 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from benchmarks.chaos.clients import Caller, callers, chat, image
 from benchmarks.chaos.scenario import Bench, Outcome, settle
 from benchmarks.chaos.stack import Process, Shape, Stack
 from benchmarks.chaos.work import Work
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
 SUBMITTERS, CONCURRENT_KEYS = 32, 4
 CROWD, LIMIT, LIMIT_OF_TYPE = 64, 10, 5

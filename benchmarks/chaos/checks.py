@@ -5,15 +5,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from atelier.contracts.errors import to_job_error
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from benchmarks.chaos.history import History
 from benchmarks.chaos.store import ENDED, Final, Job
 from benchmarks.chaos.work import Note, Work, picture, words
 from edge_service.queue.retries import MAX_ATTEMPTS
 from edge_service.queue.rows import status_word
-from shared.errors import to_job_error
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
 MAX_OF_REASON = {to_job_error(kind("")).reason: most for kind, most in MAX_ATTEMPTS.items()}
 

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import grpc
 
 from atelier.connection import OPTIONS
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from benchmarks.chaos.history import History, Watch
 from benchmarks.chaos.work import Work
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 
 CALL_SECONDS = 20.0
 # How long a client asks again after an answer that leaves it in the dark.

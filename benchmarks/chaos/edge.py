@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from atelier.contracts.errors import DatabaseUnavailable
 from benchmarks.chaos.leash import die_with_parent
 from edge_service.accounts import tiers
 from edge_service.adapters.database import Connection, Database
 from edge_service.auth import Principal, Tokens
 from edge_service.config import EdgeConfig
 from shared.config import load
-from shared.errors import DatabaseUnavailable
 from shared.server import run
 
 # Each user's tier is the first part of the name.

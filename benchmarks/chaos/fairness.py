@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from atelier.pb.edge.v1 import edge_pb2
 from benchmarks.chaos.clients import Caller, callers, chat
 from benchmarks.chaos.scenario import Bench, Outcome, settle
 from benchmarks.chaos.stack import Shape, Stack
 from benchmarks.chaos.work import Note, Work
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 SLOTS = 2
 AGEING_SECONDS, FLOOD = 0.5, 100

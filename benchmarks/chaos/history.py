@@ -5,8 +5,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.queue.rows import status_word
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import grpc
 
+from atelier.pb.edge.v1 import edge_pb2
 from benchmarks.chaos.clients import Caller, chat, image
 from benchmarks.chaos.receiver import Receiver
 from benchmarks.chaos.stack import Stack
 from benchmarks.chaos.work import Work
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 # A run that did not reach this share of its stated load proves nothing.
 REACHED = 0.9

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
+from atelier.contracts.errors import EngineFailed
 from benchmarks.chaos.leash import die_with_parent
 from benchmarks.chaos.work import SIDE, Diary, Work, picture, words
 from chat_service.config import ChatConfig
@@ -19,7 +20,6 @@ from sdxl_service.config import SdxlConfig
 from sdxl_service.engine.interface import ImageRequest, Picture, Pictures
 from sdxl_service.servicer import sdxl_worker
 from shared.config import ModelConfig, load
-from shared.errors import EngineFailed
 from shared.server import run
 from shared.worker.engine import Memory, Model, Phase, Step
 from shared.worker.tokens import TokenCount

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from shared.errors import EngineFailed
+from atelier.contracts.errors import EngineFailed
 
 
 @dataclass(frozen=True)

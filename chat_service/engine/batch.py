@@ -16,9 +16,9 @@ from transformers.generation.continuous_batching.cb_logits_processors import Con
 from transformers.generation.continuous_batching.continuous_api import OutputRouter
 from transformers.generation.continuous_batching.requests import GenerationOutput, RequestStatus
 
+from atelier.contracts.errors import EngineFailed
 from chat_service.engine.answer import Made
 from chat_service.engine.interface import TextRequest
-from shared.errors import EngineFailed
 
 PAGE_TOKENS = 64  # granularity of the key/value cache, and of the prefixes that requests share
 STEP_TOKENS = 256  # most tokens of one forward pass: a long prompt is read in pieces, between the tokens of others

@@ -14,11 +14,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from atelier.contracts.errors import EngineFailed, ModelUnusable
 from chat_service.engine.answer import Made
 from chat_service.engine.batch import Batch
 from chat_service.engine.interface import ChatTurn, TextRequest
 from chat_service.engine.prompt import Prompts
-from shared.errors import EngineFailed, ModelUnusable
 from shared.torch.checkpoints import HUB_ID, first_line
 from shared.worker.engine import OnChange
 from shared.worker.tokens import TokenCount

@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import Literal
 
+from atelier.contracts.errors import ModelUnusable
 from chat_service.engine.answer import Answer
 from chat_service.engine.checkpoint import Checkpoint
 from chat_service.engine.interface import Delta, Finished, TextRequest
 from shared.config import ModelConfig
-from shared.errors import ModelUnusable
 from shared.torch import runtime
 from shared.worker.blocking import ended, in_thread
 from shared.worker.engine import Memory, Model, OnChange

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 
-from shared.errors import InputTooLong, InvalidRequest, Violation
+from atelier.contracts.errors import InputTooLong, InvalidRequest, Violation
 from shared.worker.tokens import encoded
 
 FIELD = "request.messages"

@@ -6,8 +6,8 @@ The table `audit` is for operators, by SQL; queue/schema/migrations/0006 says wh
 import logging
 from dataclasses import dataclass
 
+from atelier.contracts.errors import DatabaseUnavailable
 from edge_service.adapters.database import Database
-from shared.errors import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import psycopg
 
-from shared.errors import IdempotencyConflict, QueueFull, QuotaExceeded, ReferenceUnusable
+from atelier.contracts.errors import IdempotencyConflict, QueueFull, QuotaExceeded, ReferenceUnusable
 
 # SQLSTATEs that functions of the database raise.
 QUEUE_FULL, QUOTA_EXCEEDED, KEY_IN_USE, REFERENCE_GONE = "ATF01", "ATQ01", "ATI01", "ATR01"

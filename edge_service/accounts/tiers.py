@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints, model_validator
 
+from atelier.contracts.errors import PermissionDenied
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.job_types import JobType
 from edge_service.policy import Strict, policy
-from shared.errors import PermissionDenied
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 # What a tier may allow besides job types.
 ABILITIES = ("chat", "enhancement", "fleet", "keys", "nsfw", "references", "webhooks")

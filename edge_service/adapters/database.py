@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from shared.errors import DatabaseUnavailable
+from atelier.contracts.errors import DatabaseUnavailable
 
 Connection = psycopg.AsyncConnection[DictRow]
 Row = Mapping[str, Any]

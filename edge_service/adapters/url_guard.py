@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import SplitResult, urlsplit
 
-from shared.errors import InvalidRequest, Violation
+from atelier.contracts.errors import InvalidRequest, Violation
 
 Address = IPv4Address | IPv6Address
 PORTS = {"http": 80, "https": 443}

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any
 
+from atelier.contracts.errors import PermissionDenied, Unauthenticated
 from edge_service.auth.api_keys.key_format import PREFIX
 from edge_service.auth.api_keys.verifier import ApiKeyVerifier
 from edge_service.auth.jwt import SHAPE, JwtTokens
 from edge_service.auth.rpc_scopes import PermissionsOf, authorise, permissions_of, tier_names
 from edge_service.auth.static_tokens import NOT_KNOWN, Tokens
 from edge_service.domain.principal import Principal
-from shared.errors import PermissionDenied, Unauthenticated
 from shared.identity import bearer
 
 

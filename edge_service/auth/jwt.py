@@ -9,12 +9,12 @@ from typing import Any
 
 import jwt
 
+from atelier.contracts.errors import Unauthenticated
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.auth.jwks import KeySet
 from edge_service.auth.rpc_scopes import ORDINARY
 from edge_service.auth.ttl_cache import Expiring, TtlCache
 from edge_service.domain.principal import SCOPES, Principal
-from shared.errors import Unauthenticated
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 # Longer ones do not fit into the metadata of a call anyway.
 MAX_CHARACTERS = 8192

@@ -6,10 +6,10 @@ permission, where it has one.
 
 from collections.abc import Callable, Collection
 
+from atelier.contracts.errors import PermissionDenied
 from edge_service.accounts.tiers import tiers
 from edge_service.domain.job_types import job_types
 from edge_service.domain.principal import SCOPES
-from shared.errors import PermissionDenied
 
 # Enough for everyone who is known.
 KNOWN = ""

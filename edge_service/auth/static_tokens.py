@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from atelier.contracts.errors import Unauthenticated
 from edge_service.domain.principal import Principal
-from shared.errors import Unauthenticated
 from shared.identity import Secret, bearer
 
 TOKEN_BYTES = 32

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest, Violation
+from atelier.contracts.sizes import size_problem
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
-from shared.errors import CapabilityMissing, InvalidRequest, Violation
-from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.sizes import size_problem
 
 
 def check_capabilities(job: WorkerJob, models: Sequence[worker_pb2.Model]) -> None:

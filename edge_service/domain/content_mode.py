@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.validation_schemas import enum_word
+from atelier.contracts.validation import enum_word
+from atelier.pb.edge.v1 import edge_pb2
 
 Mode = Literal["sfw", "nsfw"]
 MODES: dict[Mode, "edge_pb2.ContentMode"] = {

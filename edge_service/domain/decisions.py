@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-from shared.pb.atelier.edge.v1 import edge_pb2
+from atelier.pb.edge.v1 import edge_pb2
 
 _collected: ContextVar[list[edge_pb2.Decision]] = ContextVar("decisions")
 

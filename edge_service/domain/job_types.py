@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from google.protobuf.message import Message
 from pydantic import AfterValidator, Field, model_validator
 
+from atelier.contracts.errors import InvalidRequest
 from edge_service.domain.decisions import collecting
 from edge_service.domain.kinds import KINDS, WorkerJob, WorkerType
 from edge_service.domain.partial_job import partial_job, values_that_fit
 from edge_service.policy import Strict, policy, refused
 from edge_service.policy.mistakes import Steps
-from shared.errors import InvalidRequest
-from shared.validation_schemas import check
+from shared.validation import check
 
 # Every job type of the contracts, with its worker type. The table has all of them: a request may name any.
 TYPE_NAMES = {name: kind.worker_type for kind in KINDS.values() for name in kind.type_names}

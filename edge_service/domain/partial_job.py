@@ -11,12 +11,12 @@ from typing import Any
 from google.protobuf.message import Message
 from pydantic import ValidationInfo
 
+from atelier.contracts.errors import InvalidRequest
+from atelier.contracts.json_form import from_spec_dict
 from edge_service.domain.kinds import KINDS, WorkerJob, kind_of
 from edge_service.policy import refused
 from edge_service.policy.mistakes import Steps
-from shared.errors import InvalidRequest
-from shared.spec_json import from_spec_dict
-from shared.validation_schemas import check
+from shared.validation import check
 
 # Fields that only the edge sets.
 EDGE_SETS = ("id", "user_id", "references", "enhancement_source")

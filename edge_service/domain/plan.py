@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.kinds import WorkerJob
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 @dataclass(frozen=True)

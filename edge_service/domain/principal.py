@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.pb.atelier.edge.v1 import edge_pb2
+from atelier.pb.edge.v1 import edge_pb2
 
 # Everything that a token or key can cover. Which RPC needs which stands in auth/rpc_scopes.py.
 SCOPES = frozenset({

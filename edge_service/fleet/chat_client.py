@@ -8,11 +8,11 @@ from typing import Any, Protocol, cast
 
 import grpc
 
+from atelier.contracts.errors import AtelierError, EngineFailed, NoFreeSlot, NoWorker, WorkerLost, from_rpc_error
+from atelier.contracts.validation import enum_word
+from atelier.pb.chat.v1 import chat_pb2
 from edge_service.domain.job_id import new_job_id
 from edge_service.fleet import Fleet, Worker
-from shared.errors import AtelierError, EngineFailed, NoFreeSlot, NoWorker, WorkerLost, from_rpc_error
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.validation_schemas import enum_word
 
 # What a model said so far -> whether that is all that is wanted of it.
 Enough = Callable[[str], bool]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 
-from shared.errors import AtelierError, EngineFailed, StorageUnavailable, WorkerLost
+from atelier.contracts.errors import AtelierError, EngineFailed, StorageUnavailable, WorkerLost
 
 # Faults of the worker. All else is the job's own, or says that the worker is busy or leaves: nothing to eject it for.
 FAULTS = (WorkerLost, EngineFailed, StorageUnavailable)

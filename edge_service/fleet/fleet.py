@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import product
 
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.domain.kinds import KINDS
 from edge_service.fleet.channel import Credentials
 from edge_service.fleet.circuit_breaker import State
@@ -12,7 +13,6 @@ from edge_service.fleet.discovery import Discovery, Resolve, parse, resolve
 from edge_service.fleet.placement import Placement, placements
 from edge_service.fleet.worker import Speed, Worker, unmeasured
 from shared import telemetry
-from shared.pb.atelier.worker.v1 import worker_pb2
 
 STATES = ("lost", "draining", *State)
 # The type of a worker that was never reached.

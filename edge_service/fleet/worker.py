@@ -11,10 +11,7 @@ from typing import Any
 import grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
-from edge_service.domain.kinds import KINDS
-from edge_service.fleet.channel import Channels, Credentials
-from edge_service.fleet.circuit_breaker import CircuitBreaker, State
-from shared.errors import (
+from atelier.contracts.errors import (
     AtelierError,
     Draining,
     EngineFailed,
@@ -23,9 +20,12 @@ from shared.errors import (
     WorkerLost,
     from_rpc_error,
 )
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
-from shared.validation_schemas import check
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
+from edge_service.domain.kinds import KINDS
+from edge_service.fleet.channel import Channels, Credentials
+from edge_service.fleet.circuit_breaker import CircuitBreaker, State
+from shared.validation import check
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 
+from atelier.contracts.errors import ContentNotAllowed
+from atelier.pb.chat.v1 import chat_pb2
 from edge_service.domain.content_mode import Mode
 from edge_service.fleet.chat_client import ChatWorkers
 from edge_service.moderation.rules import Content, content
-from shared.errors import ContentNotAllowed
-from shared.pb.atelier.chat.v1 import chat_pb2
 
 # A word that something follows, so that it is whole.
 FIRST_WORD = re.compile(r"\W*(\w+)\W")

@@ -30,11 +30,11 @@ from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 
+from atelier.contracts.errors import ContentForbidden
 from edge_service.moderation.ages import tells_minor
 from edge_service.moderation.normalize import Reading, field_of, plain, remembering
 from edge_service.moderation.term_index import Terms
 from edge_service.moderation.words import minors_words as words
-from shared.errors import ContentForbidden
 
 log = logging.getLogger(__name__)
 

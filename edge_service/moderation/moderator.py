@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from atelier.contracts.errors import ContentForbidden, ContentNotAllowed, reason_word
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.audit import Audit, Entry
 from edge_service.adapters.limiter import PerOwnerLimiter
 from edge_service.domain.content_mode import mode_word
@@ -21,8 +23,6 @@ from edge_service.moderation.rules import content
 from edge_service.moderation.text_fields import texts_of
 from edge_service.moderation.weight_variants import with_readings
 from edge_service.policy import current
-from shared.errors import ContentForbidden, ContentNotAllowed, reason_word
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 # Longer texts take so many milliseconds that other calls should not wait for them.
 LONG = 2000

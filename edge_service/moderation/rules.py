@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from atelier.contracts.errors import ContentNotAllowed
 from edge_service.domain.content_mode import Mode
 from edge_service.moderation.minors import is_negative, lowered
 from edge_service.moderation.normalize import Reading, field_of, remembering
 from edge_service.moderation.term_index import Terms, problem
 from edge_service.policy import Strict, policy
-from shared.errors import ContentNotAllowed
 
 
 def _term(term: str) -> str:

@@ -7,8 +7,8 @@ whose texts are short, have them.
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from atelier.contracts.prompt_weights import Piece, Unreadable, read
 from edge_service.moderation.normalize import place
-from shared.prompt_weights import Piece, Unreadable, read
 
 PROMPT, WEIGHTS = "prompt", "compel_weights"
 # Marks with which a text could pretend to be no part of what is taken back.

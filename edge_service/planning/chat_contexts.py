@@ -2,10 +2,10 @@
 
 from pydantic import Field, model_validator
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.content_mode import mode_word
 from edge_service.policy import Strict, policy
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 DEFAULT = "conversation"
 # The longest that a message may be.

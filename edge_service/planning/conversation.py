@@ -13,13 +13,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from atelier.contracts.errors import AtelierError, InputTooLong, Violation
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.content_mode import mode_word
 from edge_service.domain.decisions import decide
 from edge_service.planning.chat_contexts import DEFAULT, contexts
 from edge_service.planning.token_budget import NOT_COUNTED, Count
-from shared.errors import AtelierError, InputTooLong, Violation
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 # As the contract bounds what a worker takes.
 MAX_MESSAGES, MAX_CHARACTERS = 256, 262_144

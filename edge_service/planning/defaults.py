@@ -11,14 +11,15 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.validation import enum_word
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.decisions import decide
 from edge_service.domain.job_types import JobType, job_types
 from edge_service.domain.kinds import KINDS, Kind, WorkerJob, kind_of
 from edge_service.planning.presets import NOTHING, Choices, Chosen, Preset, choices, picked
 from edge_service.planning.styles import add_words
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.validation_schemas import check, enum_word
+from shared.validation import check
 
 REQUEST = "request"
 # What a job is about and whose it is: no parameters, so there is no decision about them.

@@ -14,6 +14,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from atelier.contracts.errors import AtelierError, reason_word
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.domain.content_mode import mode_word
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds import WorkerJob, kind_of
@@ -23,10 +27,6 @@ from edge_service.fleet.chat_client import ChatWorkers, Enough
 from edge_service.planning.enhancement_filter import problem
 from edge_service.planning.enhancement_templates import Enhancement, Template, enhancement
 from edge_service.planning.token_budget import Count, counter
-from shared.errors import AtelierError, reason_word
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 # A question for a chat model, and whether what it said so far is enough -> its answer. Raises AtelierError.
 Ask = Callable[[chat_pb2.ChatRequest, Enough], Awaitable[chat_pb2.ChatCallback]]

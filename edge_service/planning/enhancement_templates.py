@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.content_mode import Mode, mode_word
 from edge_service.domain.kinds import KINDS
 from edge_service.domain.kinds.kind import ChatModel
 from edge_service.policy import Strict, policy
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 SLOT = "{prompt}"
 CHAT_MODELS: tuple[ChatModel, ...] = ("qwen_instruct", "qwen_base")

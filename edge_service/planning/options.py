@@ -4,6 +4,9 @@ its prompt is improved, how long it may take, how urgent it is.
 
 from collections.abc import Callable
 
+from atelier.contracts.errors import InvalidRequest, PermissionDenied, Violation
+from atelier.contracts.validation import enum_word
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.tiers import Tier
 from edge_service.domain.content_mode import MODES, asked_mode_word, mode_word, strictest
 from edge_service.domain.decisions import decide
@@ -13,9 +16,6 @@ from edge_service.domain.principal import Principal
 from edge_service.moderation.rules import content
 from edge_service.planning.defaults import Filled
 from edge_service.planning.permissions import account_mode
-from shared.errors import InvalidRequest, PermissionDenied, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.validation_schemas import enum_word
 
 DEFAULT_DEADLINE_SECONDS = 3600.0
 # What a conversation makes of the mode that the account may have.

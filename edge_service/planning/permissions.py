@@ -4,13 +4,13 @@ Nothing is lowered in silence: who asks for more than the tier permits is refuse
 request that leaves the content mode out asks for nothing explicit.
 """
 
+from atelier.contracts.errors import PermissionDenied
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.tiers import Tier
 from edge_service.domain.content_mode import MODES
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import CHAT_TURN, WorkerJob, kind_of
 from edge_service.moderation.rules import content
-from shared.errors import PermissionDenied
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 def require(tier: Tier, ability: str, field: str = "") -> None:

@@ -9,6 +9,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.validation import enum_word
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.tiers import tiers
 from edge_service.domain.capabilities import check_capabilities
 from edge_service.domain.decisions import collecting, decide
@@ -26,10 +30,6 @@ from edge_service.planning.permissions import may_chat, may_repeat, may_submit
 from edge_service.planning.token_budget import budget, counter
 from edge_service.policy import current
 from edge_service.references.resolve import References
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.validation_schemas import enum_word
 
 # Raises InvalidRequest, naming a field, for a URL that the edge would not call.
 CheckUrl = Callable[[str, str], object]

@@ -7,12 +7,12 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.kinds import KINDS, Size, WorkerJob, WorkerType
 from edge_service.domain.partial_job import partial_job, problems_of, values_that_fit
 from edge_service.policy import Strict, policy, refused
 from edge_service.policy.mistakes import Steps
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 T = TypeVar("T")
 PROMPT = "{prompt}"

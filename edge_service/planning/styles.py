@@ -5,11 +5,11 @@ from typing import cast
 
 from google.protobuf.descriptor import Descriptor
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.validation import rules
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds import WorkerJob, kind_of
 from edge_service.planning.presets import PROMPT, Choices, Chosen, Words, picked
-from shared.errors import InvalidRequest, Violation
-from shared.validation_schemas import rules
 
 
 def add_words(job: WorkerJob, table: Choices, chosen: Chosen) -> None:

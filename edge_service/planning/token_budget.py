@@ -9,12 +9,12 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Sequence
 
+from atelier.contracts.errors import AtelierError, NoWorker
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds import WorkerJob, kind_of
 from edge_service.fleet import Fleet, Worker
 from edge_service.fleet.circuit_breaker import State
-from shared.errors import AtelierError, NoWorker
-from shared.pb.atelier.worker.v1 import worker_pb2
 
 Counts = Sequence[worker_pb2.TokenCount]
 # Texts -> what each tokenizer of one model makes of them. Raises AtelierError if no worker answers.

@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Iterator
 
+from atelier.contracts import errors
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.tiers import tiers
 from edge_service.adapters.notifications import NEW, STOPPED, Notifications
 from edge_service.domain.kinds import KINDS
@@ -15,8 +17,6 @@ from edge_service.queue.event_writer import event_writer
 from edge_service.queue.execution import Execution, worker_slot
 from edge_service.queue.leases import Leases
 from edge_service.queue.rows import Lease
-from shared import errors
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 log = logging.getLogger(__name__)
 

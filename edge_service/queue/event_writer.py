@@ -5,10 +5,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.retries import retry_until_database_is_back
 from edge_service.queue.rows import Lease
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 INTERVAL_SECONDS = 0.1
 

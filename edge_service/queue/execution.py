@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from atelier.contracts import errors
+from atelier.contracts.validation import enum_word
+from atelier.pb.job.v1 import job_pb2
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import Callback, kind_of
 from edge_service.fleet import Placement, Worker
@@ -17,10 +20,7 @@ from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.retries import MAX_ATTEMPTS, Retry, retry_after, retry_until_database_is_back
 from edge_service.queue.rows import AssetRow, Lease, WorkerSlot
-from shared import errors
 from shared.assets import KEY, AssetStore, attempt_folder
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.validation_schemas import enum_word
 
 log = logging.getLogger(__name__)
 

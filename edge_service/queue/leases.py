@@ -7,13 +7,13 @@ that was given up changes nothing and is told so. The rules are functions of the
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.database import Database, fetch_all, fetch_value
 from edge_service.adapters.notifications import CALLBACKS, CHANGED, NEW, Notifications
 from edge_service.domain.kinds import Callback
 from edge_service.queue.rows import AssetRow, Lease, WorkerSlot, lease_of
 from edge_service.queue.sql import STARTED, ended
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 LEASE = "interval '10 seconds'"
 TOO_LATE = job_pb2.JobError(

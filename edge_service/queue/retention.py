@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg.rows import dict_row
 
+from atelier.contracts.errors import StorageUnavailable
 from edge_service.adapters.database import Connection, Lock
 from shared.assets import AssetStore, attempt_folder
-from shared.errors import StorageUnavailable
 from shared.telemetry import LAST_ROUND, REMOVED
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
 
-from shared import errors
+from atelier.contracts import errors
 
 # How many attempts of a job may end for a reason before the job fails for it. A dying edge says less about the job than
 # a dying worker.

@@ -7,10 +7,10 @@ from typing import cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.database import Row
 from edge_service.domain.kinds import KINDS, WorkerJob
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 TERMINAL = ("completed", "failed", "cancelled", "expired")
 

@@ -1,8 +1,8 @@
 """What both sides of the job tables need: events that always look the same, and reading a statement's answer."""
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.queue.rows import status_value
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 QUEUED = edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_QUEUED).SerializeToString()
 STARTED = edge_pb2.JobEvent(status=job_pb2.JOB_STATUS_PROCESSING).SerializeToString()

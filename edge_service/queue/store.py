@@ -12,6 +12,9 @@ from datetime import datetime
 import psycopg
 from psycopg.errors import UniqueViolation
 
+from atelier.contracts.errors import AssetNotFound, AtelierError, JobNotEnded, JobNotFound, QuotaExceeded
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.accounts.quotas import QUOTAS, Accounts, quota_values
 from edge_service.accounts.refusals import REQUESTS, refusal
 from edge_service.accounts.tiers import Limits
@@ -25,9 +28,6 @@ from edge_service.queue.job_query import COLUMNS, EARLIER, HISTORY, page_query
 from edge_service.queue.job_reader import JobReader
 from edge_service.queue.rows import asset_message, job_message
 from edge_service.queue.sql import QUEUED, ended
-from shared.errors import AssetNotFound, AtelierError, JobNotEnded, JobNotFound, QuotaExceeded
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 # A page of jobs is well below the 4 MiB that a gRPC client takes.
 MAX_PAGE_BYTES = 2**20

@@ -9,6 +9,8 @@ first: nothing is fetched for a job that no model could do.
 import hashlib
 from collections.abc import Sequence
 
+from atelier.contracts.errors import AssetNotFound, InvalidRequest, PermissionDenied, ReferenceUnusable, Violation
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.http_client import GuardedHttpClient, RequestFailed
 from edge_service.adapters.url_guard import UrlGuard
 from edge_service.domain.decisions import decide
@@ -16,8 +18,6 @@ from edge_service.domain.kinds import WantedReference, WorkerJob, kind_of
 from edge_service.references.sandbox import MAX_BYTES, InvalidImage
 from edge_service.references.uploads import Source, Uploads
 from shared.assets import KEY
-from shared.errors import AssetNotFound, InvalidRequest, PermissionDenied, ReferenceUnusable, Violation
-from shared.pb.atelier.job.v1 import job_pb2
 
 
 class References:

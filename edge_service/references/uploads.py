@@ -8,13 +8,13 @@ another file, so that a late removal of the old one cannot hit it.
 import hashlib
 from typing import NamedTuple
 
+from atelier.contracts.errors import AssetNotFound
+from atelier.pb.job.v1 import job_pb2
 from edge_service.accounts.quotas import Accounts
 from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.adapters.limiter import PerOwnerLimiter
 from edge_service.references.sandbox import MAX_BYTES, Decoders, InvalidImage, Picture
 from shared.assets import AssetStore
-from shared.errors import AssetNotFound
-from shared.pb.atelier.job.v1 import job_pb2
 
 # How many pictures are in memory at once, of everyone and of one owner; the others wait.
 MAX_CONCURRENT, MAX_PER_OWNER = 8, 2

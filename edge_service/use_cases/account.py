@@ -3,6 +3,7 @@
 import secrets
 from datetime import datetime
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.quotas import Usage
 from edge_service.accounts.tiers import Tier, tiers
 from edge_service.auth.api_keys.store import MAX_KEYS
@@ -12,7 +13,6 @@ from edge_service.planning.permissions import account_mode
 from edge_service.queue.rows import timestamp
 from edge_service.queue.store import Store
 from edge_service.queue.webhooks.payload import MASTER_SECRET, secret_of
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 # What a token must cover for a permission of the tier to be of use; for all others it is "jobs.write".
 SCOPES_OF = {"chat": {"chat"}, "fleet": {"fleet.read", "fleet.write"}, "keys": {"keys"}}

@@ -5,13 +5,13 @@ from hashlib import sha256
 
 from google.protobuf.message import Message
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.tiers import Limits, Tier, tiers
 from edge_service.domain.plan import Plan
 from edge_service.domain.principal import Principal
 from edge_service.queue.estimates.cost_model import CostModel
 from edge_service.queue.store import Store, Submission
 from edge_service.use_cases.links import Links
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 @dataclass(frozen=True)

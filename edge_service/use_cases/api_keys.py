@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
+from atelier.contracts.errors import InvalidRequest, PermissionDenied, Violation
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.audit import Audit, Entry
 from edge_service.auth.api_keys import key_format
 from edge_service.auth.api_keys.store import ApiKey, ApiKeyStore
 from edge_service.auth.rpc_scopes import KEYS, ORDINARY, PermissionsOf, effective, permissions_of, tier_names
 from edge_service.domain.principal import SCOPES, Principal
-from shared.errors import InvalidRequest, PermissionDenied, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 LIFETIME_SECONDS = 90 * 86400.0
 

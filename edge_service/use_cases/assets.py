@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from atelier.contracts.errors import StorageUnavailable
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.queue.store import Store
 from edge_service.use_cases.links import Links
 from shared.assets import AssetStore
-from shared.errors import StorageUnavailable
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 PAGE_SIZE = 20
 

@@ -8,6 +8,10 @@ from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor
 
+from atelier.contracts.sizes import CommonSizes
+from atelier.contracts.validation import ValidationConfig, rules
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.accounts.tiers import tiers
 from edge_service.domain.capabilities import able, able_choices
 from edge_service.domain.job_types import JobType, job_types
@@ -19,10 +23,6 @@ from edge_service.planning.chat_contexts import contexts
 from edge_service.planning.permissions import account_mode
 from edge_service.planning.presets import Choices, Words, choices
 from edge_service.policy import current
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.sizes import CommonSizes
-from shared.validation_schemas import ValidationConfig, rules
 
 # Said by the choice of the job type itself.
 NOT_ASKED = {"type"}

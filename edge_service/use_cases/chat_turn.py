@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
+from atelier.contracts import errors
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.plan import Plan
 from edge_service.domain.principal import Principal
 from edge_service.fleet import Fleet, Worker
@@ -13,9 +16,6 @@ from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.rows import Lease, WorkerSlot
 from edge_service.queue.store import Store
 from edge_service.use_cases.admission import Admission, Order
-from shared import errors
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 class ChatTurn:

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from edge_service.queue.store import MAX_PAGE_BYTES, Store
 from edge_service.queue.watch.hub import WatchHub
 from edge_service.use_cases.links import Links
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 PAGE_SIZE = 20
 

@@ -1,8 +1,8 @@
 """Signed URLs in what leaves the edge. They are made anew for each answer and never stored."""
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.asset_urls import AssetUrls
 from edge_service.domain.kinds import kind_of
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 class Links:

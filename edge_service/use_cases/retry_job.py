@@ -1,10 +1,10 @@
 """Running an ended job again, as a new job."""
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.principal import Principal
 from edge_service.planning.planner import Planner
 from edge_service.queue.store import Store
 from edge_service.use_cases.admission import Admission, Order
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 class RetryJob:

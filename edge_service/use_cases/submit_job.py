@@ -1,10 +1,10 @@
 """Submitting a job: planned, stored, and then waiting for a worker."""
 
+from atelier.contracts.errors import AtelierError
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.principal import Principal
 from edge_service.planning.planner import Planner
 from edge_service.use_cases.admission import Admission, Order
-from shared.errors import AtelierError
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 class SubmitJob:

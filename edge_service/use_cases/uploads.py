@@ -3,6 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from atelier.contracts.errors import InvalidRequest, PermissionDenied, ReferenceUnusable, Violation
+from atelier.contracts.media_types import JPEG, PNG, WEBP
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.accounts.tiers import tiers
 from edge_service.adapters.asset_urls import Announced, AssetUrls
 from edge_service.domain.principal import Principal
@@ -11,10 +15,6 @@ from edge_service.references.sandbox import InvalidImage
 from edge_service.references.uploads import Source, Uploads
 from edge_service.use_cases.admission import Admission
 from edge_service.use_cases.assets import Assets
-from shared.assets import JPEG, PNG, WEBP
-from shared.errors import InvalidRequest, PermissionDenied, ReferenceUnusable, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 ACCEPTED_TYPES = [media.mime_type for media in (PNG, JPEG, WEBP)]
 

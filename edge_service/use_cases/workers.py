@@ -1,7 +1,7 @@
 """The workers, for operators."""
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.fleet import Fleet
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 class Workers:

@@ -29,8 +29,8 @@ class ImageRequest:
 
     `width` and `height` in pixels; `guidance_scale` 1.0 or less means none, and then the negative prompt has no
     effect; `clip_skip` counts the text encoders' last layers that are left out, None and 0 leave out none. Where
-    `weighted`, the weights in all three texts are applied (`shared.prompt_weights`), `weights` being more words for the
-    prompt; else they are plain text, and `weights` must be empty.
+    `weighted`, the weights in all three texts are applied (`atelier.contracts.prompt_weights`), `weights` being more
+    words for the prompt; else they are plain text, and `weights` must be empty.
     """
 
     prompt: str

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from PIL import Image, ImageOps
 
+from atelier.contracts.errors import EngineFailed, ReferenceUnusable
 from sdxl_service.engine.interface import ImageRequest
-from shared.errors import EngineFailed, ReferenceUnusable
 
 
 def encode(pipeline: Any, request: ImageRequest) -> torch.Tensor:

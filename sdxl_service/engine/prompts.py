@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.prompt_weights import Piece, Unreadable, read
 from sdxl_service.engine.interface import ImageRequest
-from shared.errors import InvalidRequest, Violation
-from shared.prompt_weights import Piece, Unreadable, read
 from shared.worker.engine import Phase, Report, Step
 
 COMMA = Piece(", ", 1.0)

@@ -5,12 +5,12 @@ from functools import partial
 
 import torch
 
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest, Violation
 from sdxl_service.engine import latents, rows
 from sdxl_service.engine.checkpoint import CAPABILITIES, Checkpoint
 from sdxl_service.engine.interface import ImageRequest, Picture
 from sdxl_service.engine.rows import Row
 from sdxl_service.engine.schedulers import SCHEDULERS
-from shared.errors import CapabilityMissing, InvalidRequest, Violation
 from shared.media import png
 from shared.torch.runtime import within_memory
 from shared.worker.engine import Phase, Report, Step

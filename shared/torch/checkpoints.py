@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shared.errors import ModelUnusable
+from atelier.contracts.errors import ModelUnusable
 
 INDEX = "model_index.json"
 PICKLES = {".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"}

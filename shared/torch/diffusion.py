@@ -10,8 +10,8 @@ import diffusers
 import torch
 import transformers
 
+from atelier.contracts.errors import ModelUnusable
 from shared.config import ModelConfig
-from shared.errors import ModelUnusable
 from shared.torch import runtime
 from shared.torch.checkpoints import first_line
 from shared.worker.engine import Memory, Model, Step

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from shared.errors import ModelUnusable, OutOfMemory
+from atelier.contracts.errors import ModelUnusable, OutOfMemory
 from shared.worker.engine import Memory
 
 ResultT = TypeVar("ResultT")

@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 
+from atelier.contracts.errors import Draining
 from shared.config import ModelConfig, WorkerServiceConfig
-from shared.errors import Draining
 from shared.interceptors import Guard
 from shared.worker.description import WorkerConfig
 from shared.worker.engine import Engine

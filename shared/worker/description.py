@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from shared.pb.atelier.worker.v1 import worker_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from shared.version import package_version
 from shared.worker.engine import Model
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Generic, TypeVar, cast
 
-from shared.errors import AtelierError, Draining, EngineFailed, InvalidRequest, Violation
-from shared.pb.atelier.job.v1 import job_pb2
+from atelier.contracts.errors import AtelierError, Draining, EngineFailed, InvalidRequest, Violation
+from atelier.pb.job.v1 import job_pb2
 from shared.worker.engine import Engine, Model, Step
 from shared.worker.models import Models
 from shared.worker.progress import Meter

@@ -7,8 +7,8 @@ from enum import Enum
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from atelier.contracts.errors import Draining, InvalidRequest, Violation
 from shared.config import ModelConfig
-from shared.errors import Draining, InvalidRequest, Violation
 from shared.worker.blocking import ended, in_thread
 from shared.worker.engine import Engine, Memory, Model, OnChange
 from shared.worker.tokens import TokenCount

@@ -2,7 +2,7 @@
 
 import time
 
-from shared.pb.atelier.job.v1 import job_pb2
+from atelier.pb.job.v1 import job_pb2
 
 MIN_INTERVAL_SECONDS = 0.1
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from shared.errors import CapabilityMissing, InvalidRequest, ModelUnusable, Violation
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest, ModelUnusable, Violation
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.worker.description import WorkerConfig, describe
 from shared.worker.models import Models
 from shared.worker.slots import Slots

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from shared.errors import Draining, NoFreeSlot
+from atelier.contracts.errors import Draining, NoFreeSlot
 
 
 class Slots:

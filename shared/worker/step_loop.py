@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from shared.errors import Cancelled, EngineFailed
+from atelier.contracts.errors import Cancelled, EngineFailed
 from shared.worker.blocking import ended, in_thread
 from shared.worker.engine import Phase, Report, Step
 

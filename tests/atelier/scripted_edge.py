@@ -10,7 +10,7 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from shared.errors import (
+from atelier.contracts.errors import (
     TABLE,
     AssetNotFound,
     AtelierError,
@@ -20,12 +20,12 @@ from shared.errors import (
     Unauthenticated,
     to_status,
 )
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.validation_schemas import check
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.worker.v1 import worker_pb2
+from shared.validation import check
 
 TOKEN = "the-developer-token"
 JOB_ID = "sdxl_image_high_1734567890_abc123"

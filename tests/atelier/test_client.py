@@ -12,11 +12,11 @@ import pytest
 import atelier
 from atelier import errors, watching
 from atelier.client import AsyncClient
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge, stored_image
 
 

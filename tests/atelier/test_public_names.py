@@ -7,7 +7,7 @@ import pytest
 
 import atelier
 from atelier import errors
-from shared.errors import TABLE
+from atelier.contracts.errors import TABLE
 from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG
 
 

@@ -7,10 +7,10 @@ from google.protobuf.descriptor import Descriptor
 
 from atelier import requests
 from atelier.errors import InvalidRequest
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 
 
 def fields(*messages: Descriptor) -> set[str]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from atelier.results import File, Job
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 
 def test_what_a_queued_job_waits_for_can_be_read() -> None:

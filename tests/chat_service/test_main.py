@@ -12,7 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
+from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
 
 
 def run(repository: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":

@@ -12,12 +12,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chat_service.config import ChatConfig
-from chat_service.engine.engine import TransformersEngine
-from chat_service.engine.interface import ChatTurn, Delta, Finished, TextRequest
-from chat_service.servicer import ChatEngine, chat_worker
-from shared.config import ModelConfig
-from shared.errors import (
+from atelier.contracts.errors import (
     DeadlineExceeded,
     Draining,
     EngineFailed,
@@ -28,9 +23,14 @@ from shared.errors import (
     Violation,
     from_rpc_error,
 )
-from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
+from chat_service.config import ChatConfig
+from chat_service.engine.engine import TransformersEngine
+from chat_service.engine.interface import ChatTurn, Delta, Finished, TextRequest
+from chat_service.servicer import ChatEngine, chat_worker
+from shared.config import ModelConfig
 from shared.server import Server
 from tests.chat_service.asking import checkpoint
 from tests.chat_service.fake_engine import FakeEngine, hangs, says_hello

@@ -9,14 +9,14 @@ import grpc
 import psycopg
 import pytest
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.adapters.database import Database, EmbeddedPostgres
 from edge_service.auth import Principal, Tokens
 from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
 from edge_service.queue.schema.migrate import migrate
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from shared.server import Server
-from shared.spec_json import from_spec_dict
 from tests.kit.job_tables import jobs
 from tests.kit.small_fleet import house
 

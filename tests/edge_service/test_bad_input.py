@@ -8,8 +8,8 @@ import grpc
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.spec_json import from_spec_dict
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
 from tests.bad_input import OURS, call, mangled, outcome, reason, refused, text_fields, violations
 
 METHODS = [

@@ -13,15 +13,15 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from atelier.contracts.json_form import from_spec_json
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from edge_service.adapters.notifications import Notifications
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.rows import AssetRow, WorkerSlot
 from edge_service.references.uploads import Source
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from shared.server import Server
-from shared.spec_json import from_spec_json
 from tests.bad_input import reason
 from tests.edge_service.conftest import ANN, BOB, Calls, new_database, started_edge
 from tests.edge_service.pictures import plain

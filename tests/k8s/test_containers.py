@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from atelier import envoy
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.spec_json import from_spec_dict
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
 from tests.grpc_web import Page
 from tests.k8s.conftest import TOKEN, unused_port
 from tests.k8s.local_pods import Cluster, Running, running

@@ -68,10 +68,30 @@ def test_there_is_a_target_for_every_image_that_is_ours(stages: dict[str, Stage]
     assert ours <= set(stages)
 
 
+def sources(stages: dict[str, Stage], builder: str) -> list[str]:
+    """What a builder copies out of the repository."""
+    lines = stages[builder].arguments("COPY") + stages[stages[builder].parent].arguments("COPY")
+    return [source for line in lines for source in line.split()[:-1]]
+
+
+def builder_of(stages: dict[str, Stage], service: str) -> str:
+    [copied] = stages[service].arguments("COPY")
+    return copied.split()[0].removeprefix("--from=")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_an_image_has_its_service_and_what_that_needs(stages: dict[str, Stage], service: str) -> None:
+    builder = builder_of(stages, service)
+    assert {f"{service}_service", "shared", "atelier"} <= set(sources(stages, builder))
+    installs = " ".join(stages[builder].arguments("RUN"))
+    assert ("'.[edge]'" in installs) == (service == "edge")
+    assert ("'.[workers]'" in installs) == (service != "edge")
+
+
 def test_every_package_is_copied_and_nothing_copied_is_missing_or_ignored(
     stages: dict[str, Stage], repository: Path
 ) -> None:
-    copied = [source for line in stages["builder"].arguments("COPY") for source in line.split()[:-1]]
+    copied = [source for service in SERVICES for source in sources(stages, builder_of(stages, service))]
     packages = {path.parent.name for path in repository.glob("*/__init__.py")}
     assert packages - {"tests", "benchmarks", "training"} <= set(copied)
     kept = {line[1:] for line in (repository / ".dockerignore").read_text().splitlines() if line.startswith("!")}
@@ -81,5 +101,5 @@ def test_every_package_is_copied_and_nothing_copied_is_missing_or_ignored(
 
 def test_the_link_to_envoys_configuration_leads_to_something_copied(stages: dict[str, Stage], repository: Path) -> None:
     target = (repository / "atelier/envoy.yaml").resolve().relative_to(repository.resolve())
-    copied = [source for line in stages["builder"].arguments("COPY") for source in line.split()[:-1]]
-    assert any(fnmatch(str(target), f"{source}/*") for source in copied)
+    for service in SERVICES:
+        assert any(fnmatch(str(target), f"{source}/*") for source in sources(stages, builder_of(stages, service)))

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.decisions import collecting
 from edge_service.domain.kinds import WorkerJob
 from edge_service.planning.defaults import fill
 from edge_service.planning.presets import NOTHING, Chosen
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 def decided(call: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, list[edge_pb2.Decision]]:

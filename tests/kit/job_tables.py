@@ -5,6 +5,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from edge_service.accounts.tiers import Limits, Quotas
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import Notifications
@@ -14,10 +18,6 @@ from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.rows import AssetRow, Lease, WorkerSlot
 from edge_service.queue.store import Store, Submission
 from edge_service.queue.watch.event_log import EventLog
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.spec_json import from_spec_dict
 from tests.kit.planned import planned as planned_job
 
 SLOT = WorkerSlot("sdxl", "worker:1", "sdxl_worker_001", 100)

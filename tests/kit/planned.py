@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.audit import Audit
 from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient
@@ -17,7 +18,6 @@ from edge_service.planning.planner import Planner
 from edge_service.references.resolve import References
 from edge_service.references.uploads import Uploads
 from shared.assets import AssetStore
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 
 def planner(url_guard: UrlGuard = INTERNET, fleet: Fleet | None = None) -> Planner:

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from sdxl_service.engine.interface import ImageRequest, Picture, Pictures
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.spec_json import from_spec_dict
 from shared.worker.blocking import ended
 from shared.worker.engine import Model, Phase, Step
 from shared.worker.tokens import TokenCount

@@ -11,13 +11,13 @@ from typing import Any
 import grpc
 import pytest
 
+from atelier.contracts.errors import DeadlineExceeded, Draining, NoFreeSlot, from_rpc_error
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from sdxl_service.config import SdxlConfig
 from sdxl_service.engine.interface import ImageRequest, Pictures
 from sdxl_service.servicer import sdxl_worker
-from shared.errors import DeadlineExceeded, Draining, NoFreeSlot, from_rpc_error
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import Server
 from shared.worker.engine import OnChange, Step
 from tests.kit.fake_engine import Script

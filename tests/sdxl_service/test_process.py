@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 from PIL import Image
 
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2_grpc
 from atelier.small_models.cache import ensure
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2_grpc
 from tests.sdxl_service.fake_engine import request
 from tests.worker_process import ROOT, WorkerProcess, running
 

@@ -9,11 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from sdxl_service.config import SdxlConfig
-from sdxl_service.engine.interface import ImageRequest, Pictures, Reference
-from sdxl_service.servicer import sdxl_worker
-from shared import assets, errors, validation_schemas
-from shared.errors import (
+from atelier.contracts import errors
+from atelier.contracts.errors import (
     CapabilityMissing,
     EngineFailed,
     InvalidRequest,
@@ -21,9 +18,13 @@ from shared.errors import (
     ReferenceUnusable,
     from_rpc_error,
 )
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
+from sdxl_service.config import SdxlConfig
+from sdxl_service.engine.interface import ImageRequest, Pictures, Reference
+from sdxl_service.servicer import sdxl_worker
+from shared import assets, validation
 from shared.worker.engine import Phase, Step
 from tests.conftest import Serve
 from tests.kit.fake_engine import Script
@@ -156,7 +157,7 @@ async def test_the_stream_is_progress_and_then_one_callback(channel: grpc.aio.Ch
     assert phases == ["ENCODING", "DENOISING", "DENOISING", "DECODING", "STORING"]
     assert (progress[2].progress.step, progress[2].progress.total_steps) == (11, 11)
     for event in (*progress, last):
-        validation_schemas.check(event)
+        validation.check(event)
 
 
 async def test_the_callback_says_what_ran_and_not_what_was_asked(channel: grpc.aio.Channel) -> None:

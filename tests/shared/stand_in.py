@@ -5,8 +5,8 @@ from typing import Any
 
 import grpc
 
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.interceptors import Guard
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 
 Context = grpc.aio.ServicerContext
 

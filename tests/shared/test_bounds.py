@@ -12,16 +12,16 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from shared.errors import InvalidRequest
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.pb.buf.validate import validate_pb2
-from shared.spec_json import from_spec_dict
-from shared.validation_schemas import check
+from atelier.contracts.errors import InvalidRequest
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.buf.validate import validate_pb2
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
+from atelier.pb.worker.v1 import worker_pb2
+from shared.validation import check
 from tests.bounds import put
 
 
@@ -254,7 +254,7 @@ SAYS = {"role": "user", "content": "x"}
 LONG = [{"role": "user", "content": "x" * 32768}] * 8
 PICTURE = {"key": "ann/upload_1/image_0.png", "sha256": "0" * 64, "width": 8, "height": 8}
 # Rules about several fields, or about what has to be there: the field that is named, what is allowed and what is not.
-# Those of a worker's GenerateRequest are tried in test_validation_schemas.py and with the workers.
+# Those of a worker's GenerateRequest are tried in test_validation.py and with the workers.
 ACROSS: dict[tuple[type[Message], str], tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = {
     (edge_pb2.SubmitJobRequest, "job"): ("job", [{"sdxl": SDXL}, {"wan": WAN}, {"chat": {"messages": [SAYS]}}], [{}]),
     (edge_pb2.SubmitJobRequest, "submit.edge_sets_id"): (

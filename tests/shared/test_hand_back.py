@@ -14,16 +14,16 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from atelier.contracts.errors import Draining, from_rpc_error
+from atelier.pb.chat.v1 import chat_pb2_grpc
+from atelier.pb.sdxl.v1 import sdxl_pb2_grpc
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from chat_service.config import ChatConfig
 from chat_service.servicer import chat_worker
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import sdxl_worker
 from shared.config import ServiceConfig
-from shared.errors import Draining, from_rpc_error
 from shared.interceptors import Calls
-from shared.pb.atelier.chat.v1 import chat_pb2_grpc
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2_grpc
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import Server, Service
 from tests.chat_service import fake_engine as chatting
 from tests.chat_service.test_servicer import complete, read_to_first_text
@@ -192,7 +192,7 @@ async def test_a_health_watch_hears_of_the_drain_and_does_not_hold_it(library: P
 PROGRAM = """
 import asyncio
 from shared import config, server
-from shared.pb.atelier.worker.v1 import worker_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from tests.shared.stand_in import StandIn
 
 async def endless(request, context):

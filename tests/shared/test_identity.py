@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from atelier.contracts.errors import Unauthenticated
 from shared import identity
-from shared.errors import Unauthenticated
 from shared.identity import Certificates, Secret, bearer, is_loopback
 from tests.certificates import Authority
 

@@ -11,8 +11,8 @@ import pytest
 from google.rpc import error_details_pb2 as details_pb2
 from prometheus_client import REGISTRY
 
-from shared import errors
-from shared.errors import (
+from atelier.contracts import errors
+from atelier.contracts.errors import (
     DeadlineExceeded,
     Internal,
     InvalidRequest,
@@ -23,9 +23,9 @@ from shared.errors import (
     from_rpc_error,
     status_of,
 )
+from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.interceptors import caller
-from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from tests.conftest import Serve
 from tests.shared.stand_in import Context, StandIn
 

@@ -14,9 +14,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared import server as server_module
 from shared.config import ServiceConfig
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import Server, write_address
 from tests.conftest import Serve
 from tests.shared.stand_in import Context, StandIn
@@ -129,7 +129,8 @@ async def test_draining_ends_what_takes_longer_than_it_may(config: ServiceConfig
 
 PROCESS = """
 import asyncio, sys
-from shared import config, errors, server
+from atelier.contracts import errors
+from shared import config, server
 from tests.shared.stand_in import StandIn
 
 async def {name}():

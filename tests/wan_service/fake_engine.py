@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.wan.v1 import wan_pb2
 from shared.worker.engine import Model, Phase, Step
 from shared.worker.tokens import TokenCount
 from tests.counting import count_words

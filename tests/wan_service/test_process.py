@@ -7,9 +7,9 @@ from typing import Any
 import grpc
 import imageio_ffmpeg
 
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.wan.v1 import wan_pb2_grpc
 from atelier.small_models.cache import ensure
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2_grpc
 from tests.wan_service.fake_engine import request
 from tests.worker_process import WorkerProcess, running
 

@@ -9,11 +9,13 @@ from typing import Any
 import grpc
 import pytest
 
-from shared import errors, validation_schemas
-from shared.errors import CapabilityMissing, EngineFailed, InvalidRequest, OutOfMemory, from_rpc_error
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2, wan_pb2_grpc
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
+from atelier.contracts import errors
+from atelier.contracts.errors import CapabilityMissing, EngineFailed, InvalidRequest, OutOfMemory, from_rpc_error
+from atelier.contracts.validation import enum_words
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.wan.v1 import wan_pb2, wan_pb2_grpc
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
+from shared import validation
 from shared.worker.engine import Phase, Step
 from tests.conftest import Serve
 from tests.wan_service.fake_engine import JOB, MP4, PNG, FakeEngine, film, request
@@ -88,7 +90,7 @@ async def test_every_field_reaches_the_engine(
     assert getattr(engine.requests[0], field) == value
 
 
-@pytest.mark.parametrize("word", validation_schemas.enum_words(wan_pb2.WanJobType.DESCRIPTOR))
+@pytest.mark.parametrize("word", enum_words(wan_pb2.WanJobType.DESCRIPTOR))
 async def test_an_image_type_is_a_still_and_a_video_type_is_none(
     channel: grpc.aio.Channel, engine: FakeEngine, word: str
 ) -> None:
@@ -104,7 +106,7 @@ async def test_the_stream_is_progress_and_then_one_callback(channel: grpc.aio.Ch
     phases = [job_pb2.Phase.Name(event.progress.phase).removeprefix("PHASE_") for event in progress]
     assert phases == ["ENCODING", "DENOISING", "DENOISING", "DECODING", "STORING"]
     for event in (*progress, last):
-        validation_schemas.check(event)
+        validation.check(event)
 
 
 async def test_the_callback_of_a_video_says_what_ran_and_not_what_was_asked(channel: grpc.aio.Channel) -> None:

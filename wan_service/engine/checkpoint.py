@@ -9,8 +9,8 @@ import torch
 import transformers
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 
+from atelier.contracts.errors import ModelUnusable
 from shared.config import ModelConfig
-from shared.errors import ModelUnusable
 from shared.torch import checkpoints, runtime
 from shared.worker.engine import Model
 from shared.worker.tokens import Counter, TokenCount

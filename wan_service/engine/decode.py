@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 
-from shared.errors import EngineFailed
+from atelier.contracts.errors import EngineFailed
 from shared.worker.engine import Phase, Report, Step
 from wan_service.mp4 import FrameSink
 

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from PIL import Image
 
-from shared.errors import InvalidRequest, Violation
+from atelier.contracts.errors import InvalidRequest, Violation
 from shared.media import png
 from shared.torch.runtime import peak_memory_mb, within_memory
 from shared.worker.engine import Phase, Report, Step

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from atelier.contracts.errors import KeyNotFound, QuotaExceeded, Unauthenticated
 from edge_service.adapters.database import Connection, Database, Lock
 from edge_service.adapters.notifications import KEYS, Notifications
-from shared.errors import KeyNotFound, QuotaExceeded, Unauthenticated
 
 # Keys of one user that are in force at once. Those that ended are forgotten after a while, when a new one is made.
 MAX_KEYS = 100

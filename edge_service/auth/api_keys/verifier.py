@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, cast
 
+from atelier.contracts.errors import AtelierError, DatabaseUnavailable, Unauthenticated
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.notifications import KEYS, Notifications
 from edge_service.auth.api_keys.key_format import digest, id_of, is_of
 from edge_service.auth.api_keys.store import ApiKey, ApiKeyStore
@@ -19,8 +21,6 @@ from edge_service.auth.rpc_scopes import tier_names
 from edge_service.auth.static_tokens import NOT_KNOWN
 from edge_service.auth.ttl_cache import Expiring, TtlCache
 from edge_service.domain.principal import Principal
-from shared.errors import AtelierError, DatabaseUnavailable, Unauthenticated
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from google.protobuf.message import Message
 
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.kinds.chat import CHAT_TURN, ChatKind
 from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload
 from edge_service.domain.kinds.sdxl import SdxlKind
 from edge_service.domain.kinds.wan import WanKind
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 
 __all__ = [
     "CHAT_TURN",

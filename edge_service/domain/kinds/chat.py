@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
+from atelier.contracts.validation import enum_word
+from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
 from edge_service.domain.kinds.kind import Kind, Workload
-from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
-from shared.validation_schemas import enum_word
 
 CHAT_TURN = "chat_turn"
 CHARACTERS_PER_TOKEN = 4

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 
 Job = TypeVar("Job", bound=Message)
 Result = TypeVar("Result", bound=Message)

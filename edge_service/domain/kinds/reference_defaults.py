@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from google.protobuf.message import Message
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.decisions import decide
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 
 DEFAULT_STRENGTH = 0.5
 

@@ -4,16 +4,16 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.prompt_weights import Unreadable, read
+from atelier.contracts.validation import enum_word, enum_words
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds import sdxl_prompt_weights
 from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload, denoising_work
 from edge_service.domain.kinds.sdxl_references import USES, resolve_image_reference
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2, sdxl_pb2_grpc
-from shared.prompt_weights import Unreadable, read
-from shared.validation_schemas import enum_word, enum_words
 
 SEEDS = 2**31
 REFERENCE = "metadata.reference_image_url"

@@ -5,10 +5,10 @@ The worker reads them again, by the same module. What cannot be read is refused 
 
 from collections.abc import Mapping
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.prompt_weights import Unreadable, has_weights, read
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from edge_service.domain.decisions import decide
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.prompt_weights import Unreadable, has_weights, read
 
 
 def resolve(job: sdxl_pb2.SdxlJob, asked: sdxl_pb2.SdxlJob) -> None:

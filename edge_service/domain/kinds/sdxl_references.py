@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.validation import enum_word
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds.reference_defaults import default_strength, refuse_idle, set_number
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.validation_schemas import enum_word
 
 MIN_STEPS, MAX_STEPS = 10, 50
 

@@ -5,13 +5,13 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from atelier.contracts.validation import enum_word, enum_words
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.wan.v1 import wan_pb2, wan_pb2_grpc
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload, denoising_work
 from edge_service.domain.kinds.wan_references import NONE, SLOTS, mode_word, named, resolve_video_references
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2, wan_pb2_grpc
-from shared.validation_schemas import enum_word, enum_words
 
 SEEDS = 2**31
 # Frames that Wan's VAE makes out of one latent frame, the first one excepted.

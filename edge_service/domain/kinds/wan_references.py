@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
+from atelier.contracts.errors import InvalidRequest, Violation
+from atelier.contracts.validation import enum_word
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds.kind import WantedReference
 from edge_service.domain.kinds.reference_defaults import default_strength, refuse_idle
-from shared.errors import InvalidRequest, Violation
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.validation_schemas import enum_word
 
 NONE, SINGLE, START, END, BOTH = (wan_pb2.WanReferenceMode.Value(f"WAN_REFERENCE_MODE_{word}")
                                   for word in ("NONE", "SINGLE", "START", "END", "BOTH"))  # fmt: skip

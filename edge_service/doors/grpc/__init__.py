@@ -5,13 +5,13 @@ Before it the interceptor has authenticated the caller and checked the message; 
 
 import grpc
 
+from atelier.pb.edge.v1 import edge_pb2_grpc
 from edge_service.doors.grpc.account import AccountServicer
 from edge_service.doors.grpc.assets import AssetServicer
 from edge_service.doors.grpc.catalog import CatalogServicer
 from edge_service.doors.grpc.chat import ChatServicer
 from edge_service.doors.grpc.fleet import FleetServicer
 from edge_service.doors.grpc.jobs import JobServicer
-from shared.pb.atelier.edge.v1 import edge_pb2_grpc
 
 __all__ = [
     "AccountServicer",

@@ -1,9 +1,9 @@
 """AccountService: the caller's own account and API keys."""
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.doors.grpc.callers import Context, principal
 from edge_service.use_cases.account import Account
 from edge_service.use_cases.api_keys import ManageApiKeys
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 
 class AccountServicer(edge_pb2_grpc.AccountServiceServicer):

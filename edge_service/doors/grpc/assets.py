@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.doors.grpc.callers import Context, owner, principal
 from edge_service.doors.grpc.pagination import before_token, page_token
 from edge_service.use_cases.assets import PAGE_SIZE, Assets
 from edge_service.use_cases.uploads import UploadImages
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 
 class AssetServicer(edge_pb2_grpc.AssetServiceServicer):

@@ -1,8 +1,8 @@
 """CatalogService: what can be asked for."""
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.doors.grpc.callers import Context, principal
 from edge_service.use_cases.catalog import Catalog
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 
 class CatalogServicer(edge_pb2_grpc.CatalogServiceServicer):

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncGenerator
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.doors.grpc.callers import Context, principal
 from edge_service.use_cases.chat_turn import ChatTurn
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 
 class ChatServicer(edge_pb2_grpc.ChatServiceServicer):

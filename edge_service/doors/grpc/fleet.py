@@ -1,9 +1,9 @@
 """FleetService: the workers, for operators."""
 
+from atelier.contracts import errors
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.doors.grpc.callers import Context
 from edge_service.use_cases.workers import Workers
-from shared import errors
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 
 class FleetServicer(edge_pb2_grpc.FleetServiceServicer):

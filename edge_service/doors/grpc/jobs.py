@@ -3,13 +3,13 @@
 import math
 from collections.abc import AsyncGenerator
 
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.doors.grpc.callers import Context, owner, principal
 from edge_service.doors.grpc.pagination import before_token, page_token
 from edge_service.queue.rows import status_word
 from edge_service.use_cases.jobs import PAGE_SIZE, Jobs
 from edge_service.use_cases.retry_job import RetryJob
 from edge_service.use_cases.submit_job import SubmitJob
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 
 
 class JobServicer(edge_pb2_grpc.JobServiceServicer):

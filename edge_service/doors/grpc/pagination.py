@@ -3,7 +3,7 @@
 import base64
 from datetime import UTC, datetime
 
-from shared import errors
+from atelier.contracts import errors
 
 
 def page_token(last_item: tuple[datetime, str] | None) -> str:

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from atelier.contracts.errors import AssetNotFound, StorageUnavailable
 from edge_service.adapters.asset_urls import AssetUrls
 from shared.assets import AssetStore, media_of_key
-from shared.errors import AssetNotFound, StorageUnavailable
 
 # A signed URL is the permission; any page of the caller's may show the picture.
 HEADERS = {"Access-Control-Allow-Origin": "*", "X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}

@@ -12,10 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from edge_service.adapters.asset_urls import Announced, AssetUrls
-from edge_service.use_cases.uploads import UploadImages
-from shared.assets import sniff
-from shared.errors import (
+from atelier.contracts.errors import (
     AssetNotFound,
     AtelierError,
     DatabaseUnavailable,
@@ -28,6 +25,9 @@ from shared.errors import (
     Violation,
     reason_word,
 )
+from atelier.contracts.media_types import sniff
+from edge_service.adapters.asset_urls import Announced, AssetUrls
+from edge_service.use_cases.uploads import UploadImages
 
 CORS = {
     "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Methods": "GET, PUT",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from shared.pb.atelier.edge.v1 import edge_pb2
+from atelier.pb.edge.v1 import edge_pb2
 
 # Nine of ten values of a normal distribution lie within so many standard deviations.
 NINE_IN_TEN = 1.645

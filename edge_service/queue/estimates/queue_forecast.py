@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.queue.estimates.eta import Ahead, estimated
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 QUERY = """
 WITH wanted AS MATERIALIZED (

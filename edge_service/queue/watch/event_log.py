@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from atelier.contracts.errors import JobNotFound
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.database import Database, Row, fetch_all
 from edge_service.queue.rows import TERMINAL
 from edge_service.queue.sql import ended
-from shared.errors import JobNotFound
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 # One statement sees one moment: an event that ends the job cannot slip in between its state and its events.
 PAGE = """

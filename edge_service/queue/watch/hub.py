@@ -11,14 +11,14 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
+from atelier.contracts.errors import DatabaseUnavailable, Draining
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import CHANGED, Notifications
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from edge_service.queue.watch.event_log import Entry, EventLog, Page
 from edge_service.queue.watch.queue_position import QueuePositions
 from edge_service.queue.watch.subscribers import MAX_WAITING, Feed, Watcher
-from shared.errors import DatabaseUnavailable, Draining
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""QueuePositions in the queue and expected times, told to the watchers of queued jobs when they change."""
+"""Positions in the queue and expected times, told to the watchers of queued jobs when they change."""
 
 import asyncio
 import time
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from edge_service.queue.watch.subscribers import Feed
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 PERIOD_SECONDS = 1.0
 # Asking takes at most a tenth of the time, however long the queue is.

@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.queue.watch.event_log import Entry
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 # Entries that wait for one watcher. A watcher that needs more reads the table at its own pace.
 MAX_WAITING = 64

@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 
+from atelier.contracts.errors import DatabaseUnavailable
 from edge_service.adapters.asset_urls import AssetUrls
 from edge_service.adapters.database import Database, Row, fetch_value
 from edge_service.adapters.http_client import Answer, GuardedHttpClient, RequestFailed
 from edge_service.adapters.notifications import CALLBACKS, Notifications
 from edge_service.queue.webhooks import payload
-from shared.errors import DatabaseUnavailable
 from shared.telemetry import WEBHOOKS
 
 log = logging.getLogger(__name__)

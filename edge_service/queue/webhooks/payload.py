@@ -3,12 +3,12 @@
 import hmac
 from hashlib import sha256
 
+from atelier.contracts.json_form import to_spec_json
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.asset_urls import AssetUrls
 from edge_service.adapters.database import Row
 from edge_service.domain.kinds import KINDS, Callback
 from edge_service.queue.rows import TERMINAL, status_value
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.spec_json import to_spec_json
 from shared.version import package_version
 
 AGENT = f"Atelier/{package_version()}"

@@ -3,8 +3,8 @@
 import pytest
 
 from atelier.cli.catalogue import drawn
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.worker.v1 import worker_pb2
 
 LONG = "metadata.a_name_that_is_longer_than_half_of_a_screen"
 

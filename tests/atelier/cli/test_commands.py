@@ -18,9 +18,9 @@ from typer.testing import CliRunner, Result
 from atelier.cli.app import COMMANDS, app
 from atelier.cli.explaining import explained
 from atelier.errors import OutOfMemory, PermissionDenied
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG, Script, ScriptedEdge
 
 Run = Callable[..., Result]

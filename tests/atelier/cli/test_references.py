@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from atelier.cli.app import app
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from tests.atelier.scripted_edge import PNG, Script, upload_key
 
 Run = Callable[..., Result]

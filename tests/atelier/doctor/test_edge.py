@@ -6,8 +6,8 @@ import pytest
 
 from atelier.doctor import State, running_edge
 from atelier.errors import PermissionDenied
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from tests.atelier.scripted_edge import ScriptedEdge
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from atelier.contracts.errors import EngineFailed
 from chat_service.engine.answer import Answer, Made
-from shared.errors import EngineFailed
 
 MANY_SCRIPTS = "Hi 👩‍👩‍👧‍👦, 日本語, naïve, עברית, ไทย — ok 🏳️‍🌈"
 STOP = frozenset({2})

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from atelier.contracts.errors import EngineFailed, ModelUnusable
 from shared.config import ModelConfig
-from shared.errors import EngineFailed, ModelUnusable
 from tests.chat_service.asking import ask, checkpoint, loaded, question
 
 SECRET = "sentinel-8731"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from atelier.contracts.errors import InputTooLong
 from chat_service.engine.engine import TransformersEngine
 from chat_service.engine.interface import ChatTurn, Delta, TextRequest
-from shared.errors import InputTooLong
 from tests.chat_service.asking import STORY, ask, checkpoint, question
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from atelier.contracts.errors import InputTooLong, InvalidRequest
 from chat_service.engine.prompt import Prompts
-from shared.errors import InputTooLong, InvalidRequest
 
 AWKWARD = "  two spaces first,\r\n\ttabs \u00a0, naïve e\u0301, {{ jinja }}, 👩‍👩‍👧, and a newline last\n"
 

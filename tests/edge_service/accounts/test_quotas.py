@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from atelier.contracts.errors import QueueFull, QuotaExceeded
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.accounts.quotas import Usage
 from edge_service.accounts.tiers import Limits
 from edge_service.adapters.database import Database
@@ -17,10 +21,6 @@ from edge_service.domain.plan import Plan
 from edge_service.queue.leases import Leases
 from edge_service.queue.rows import Lease, WorkerSlot
 from edge_service.queue.store import Store
-from shared.errors import QueueFull, QuotaExceeded
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.spec_json import from_spec_dict
 from tests.kit.job_tables import MANY, PLENTY, SLOT, Jobs, asset, limits, plan
 from tests.kit.planned import planned as planned_job
 

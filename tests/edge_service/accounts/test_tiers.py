@@ -7,9 +7,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.tiers import ABILITIES, Tier, Tiers, tiers
 from edge_service.domain.job_types import job_types
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 SHIPPED = tiers().tiers
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from atelier.contracts.errors import DatabaseUnavailable
 from edge_service.adapters.database import Connection, Database, EmbeddedPostgres
-from shared.errors import DatabaseUnavailable
 
 
 async def test_a_database_that_is_not_open_yet_says_so():

@@ -2,9 +2,9 @@ from ipaddress import ip_address
 
 import pytest
 
+from atelier.contracts.errors import InvalidRequest
 from edge_service.adapters.url_guard import AddressRefused, Target, UrlGuard
 from edge_service.config import EdgeConfig
-from shared.errors import InvalidRequest
 
 # Each stands for a way in that was used against somebody.
 FORBIDDEN = [

@@ -12,14 +12,14 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from atelier.contracts.errors import Unauthenticated
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.auth import jwt as jwt_tokens
 from edge_service.auth.jwks import KeySet
 from edge_service.auth.jwt import MAX_CHARACTERS, JwtTokens, Rules, user_id
 from edge_service.auth.jwt import scopes as scopes_of
 from edge_service.auth.rpc_scopes import ORDINARY
 from edge_service.domain.principal import Principal
-from shared.errors import Unauthenticated
-from shared.pb.atelier.edge.v1 import edge_pb2
 from tests.edge_service.auth.conftest import Clock
 from tests.edge_service.auth.issuer import AUDIENCE, Key, key_set, token
 

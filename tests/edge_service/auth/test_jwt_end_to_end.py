@@ -9,14 +9,14 @@ from pathlib import Path
 import grpc
 import pytest
 
+from atelier.contracts.errors import PermissionDenied, from_rpc_error
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service import bootstrap
 from edge_service.auth import jwks
 from edge_service.auth.jwt import user_id
 from edge_service.config import EdgeConfig
 from edge_service.policy.folder import BUILT_IN
 from shared.config import load
-from shared.errors import PermissionDenied, from_rpc_error
-from shared.pb.atelier.edge.v1 import edge_pb2
 from tests.edge_service.auth.issuer import AUDIENCE, Key, LocalIssuer, key_set, token
 from tests.edge_service.auth.test_keys_end_to_end import create, is_let_in
 from tests.edge_service.conftest import Calls, StartEdge

@@ -10,13 +10,13 @@ import grpc
 import psycopg
 import pytest
 
+from atelier.contracts import errors
+from atelier.contracts.errors import from_rpc_error
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.database import Database, Lock
 from edge_service.adapters.notifications import Notifications
 from edge_service.auth.api_keys import store as keys
 from edge_service.auth.api_keys import verifier as key_ring
-from shared import errors
-from shared.errors import from_rpc_error
-from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, BOB, OPERATOR, Calls, new_database, started_edge
 from tests.edge_service.end_to_end.test_intake import policies

@@ -2,6 +2,8 @@
 
 import pytest
 
+from atelier.contracts.errors import PermissionDenied
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.auth.rpc_scopes import (
     KNOWN,
     ORDINARY,
@@ -12,8 +14,6 @@ from edge_service.auth.rpc_scopes import (
     effective,
     permissions_of,
 )
-from shared.errors import PermissionDenied
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 METHODS = {
     f"/{service.full_name}/{method.name}"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from atelier.contracts.errors import Unauthenticated
 from edge_service.auth import Principal, Tokens, developer_token
-from shared.errors import Unauthenticated
 
 ANN = Principal("ann", "basic")
 

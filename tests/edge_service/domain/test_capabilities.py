@@ -1,13 +1,13 @@
 import pytest
 
+from atelier.contracts.errors import CapabilityMissing, InvalidRequest
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.domain.capabilities import check_capabilities
 from edge_service.domain.kinds import kind_of
-from shared.errors import CapabilityMissing, InvalidRequest
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.spec_json import from_spec_dict
 
 MODEL = worker_pb2.Model(name="m", size_multiple=8, min_side=256, max_pixels=1024 * 1024)
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 import grpc
 
+from atelier.contracts.errors import Cancelled, EngineFailed
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
 from chat_service.config import ChatConfig
 from chat_service.engine.interface import Delta, Finished, TextRequest
 from chat_service.servicer import chat_worker
-from shared.errors import Cancelled, EngineFailed
-from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import Server
-from shared.spec_json import from_spec_dict
 from shared.worker.engine import Model
 from shared.worker.tokens import TokenCount
 from tests.counting import count_words

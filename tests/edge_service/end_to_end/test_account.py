@@ -7,10 +7,10 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from atelier.contracts.errors import from_rpc_error, status_of
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.accounts import tiers as module
 from edge_service.accounts.tiers import Quotas, Tiers
-from shared.errors import from_rpc_error, status_of
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
 from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
 
 IMAGE = {"type": "sdxl_image_fast", "prompt": "a fox"}

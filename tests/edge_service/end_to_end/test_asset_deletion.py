@@ -10,10 +10,10 @@ from pathlib import Path
 import grpc
 import pytest
 
+from atelier.contracts import errors
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.database import Database
-from shared import errors
 from shared.assets import AssetStore
-from shared.pb.atelier.edge.v1 import edge_pb2
 from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)

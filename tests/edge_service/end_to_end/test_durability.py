@@ -7,14 +7,14 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from atelier.contracts.errors import CapabilityMissing, status_of
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from chat_service.servicer import ChatServicer
 from edge_service.adapters.database import Database
 from edge_service.planning import planner as plan
 from edge_service.queue import retries
 from edge_service.queue.estimates.queue_forecast import QueueForecast
-from shared.errors import CapabilityMissing, status_of
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, Calls, StartEdge
 from tests.edge_service.end_to_end.steered import SteeredEngine, connected, killed, says, started_worker, until

@@ -13,15 +13,15 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.moderation.minors import digest
 from edge_service.policies.registry import load
 from edge_service.policy import current
 from edge_service.policy.folder import BUILT_IN
 from edge_service.policy.snapshot import in_force, use
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
-from shared.spec_json import from_spec_dict
 from tests.bad_input import reason
 from tests.edge_service.conftest import BOB, Calls, StartEdge
 from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, turn, until

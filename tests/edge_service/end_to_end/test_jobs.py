@@ -6,13 +6,13 @@ import contextlib
 import grpc
 import pytest
 
+from atelier.contracts.errors import from_rpc_error
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.database import Database
 from edge_service.planning.chat_contexts import contexts
 from edge_service.queue import dispatcher, leases
 from edge_service.queue.execution import Execution
-from shared.errors import from_rpc_error
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
 from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, started_worker, turn, until

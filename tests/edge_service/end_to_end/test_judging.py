@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from shared.pb.atelier.edge.v1 import edge_pb2
+from atelier.pb.edge.v1 import edge_pb2
 from tests.edge_service.conftest import ANN, Calls
 from tests.edge_service.end_to_end.steered import says
 from tests.edge_service.end_to_end.test_intake import FORBIDDEN, FOX, policies, refused

@@ -9,12 +9,12 @@ from typing import Any
 import grpc
 import pytest
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.accounts import tiers as module
 from edge_service.accounts.tiers import ABILITIES
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import kind_of
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 from tests.bad_input import reason
 from tests.edge_service.auth.issuer import AUDIENCE, Key, key_set, token
 from tests.edge_service.conftest import Calls, new_database, started_edge

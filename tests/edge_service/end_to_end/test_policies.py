@@ -8,13 +8,13 @@ import grpc
 import psycopg
 import pytest
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.auth import Principal, Tokens
 from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
 from edge_service.policies.registry import load
 from edge_service.policy.folder import BUILT_IN
 from edge_service.policy.snapshot import in_force, use
-from shared.pb.atelier.edge.v1 import edge_pb2
 from shared.server import Server
 from tests.edge_service.conftest import ANN, Calls
 

@@ -10,6 +10,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from atelier.contracts.errors import AssetNotFound, InvalidRequest, JobNotEnded, PermissionDenied, ReferenceUnusable
+from atelier.contracts.json_form import from_spec_dict, to_spec_json
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient
 from edge_service.adapters.notifications import Notifications
@@ -27,13 +33,7 @@ from edge_service.references.uploads import Source, Uploads
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import SdxlServicer, sdxl_worker
 from shared.assets import AssetStore
-from shared.errors import AssetNotFound, InvalidRequest, JobNotEnded, PermissionDenied, ReferenceUnusable
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 from shared.server import Server
-from shared.spec_json import from_spec_dict, to_spec_json
 from tests.edge_service.conftest import ANN, StartEdge
 from tests.edge_service.end_to_end.steered import connected
 from tests.edge_service.pictures import plain

@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 
 from atelier import AsyncClient
+from atelier.contracts.errors import AssetNotFound, InvalidRequest, QuotaExceeded, from_rpc_error
 from atelier.errors import InvalidRequest as ClientInvalidRequest
 from atelier.errors import ReferenceUnusable
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.database import Database
 from edge_service.doors.http import uploads as receiving
 from edge_service.queue.retention import Keep, Retention
 from edge_service.references.uploads import Source, Uploads
 from shared.assets import AssetStore
-from shared.errors import AssetNotFound, InvalidRequest, QuotaExceeded, from_rpc_error
-from shared.pb.atelier.edge.v1 import edge_pb2
 from tests.edge_service.conftest import ANN, BOB, GUEST, Calls, StartEdge
 from tests.edge_service.pictures import encoded, plain
 

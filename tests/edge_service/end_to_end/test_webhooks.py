@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest
 
+from atelier.contracts.errors import InvalidRequest, from_rpc_error
+from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
+from atelier.pb.job.v1 import job_pb2
 from atelier.webhooks import verify
-from shared.errors import InvalidRequest, from_rpc_error
-from shared.pb.atelier.edge.v1 import edge_pb2, edge_pb2_grpc
-from shared.pb.atelier.job.v1 import job_pb2
 from tests.edge_service.conftest import ANN, Calls, StartEdge
 from tests.edge_service.receiver import Receiver, receiving, until
 

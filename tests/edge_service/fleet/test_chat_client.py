@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
+from atelier.contracts.errors import DeadlineExceeded, EngineFailed, NoFreeSlot, NoWorker, WorkerLost
+from atelier.pb.chat.v1 import chat_pb2
 from edge_service.fleet.chat_client import ChatWorkers
 from edge_service.fleet.circuit_breaker import State
 from edge_service.planning.enhancement_templates import Enhancement, enhancement
-from shared.errors import DeadlineExceeded, EngineFailed, NoFreeSlot, NoWorker, WorkerLost
-from shared.pb.atelier.chat.v1 import chat_pb2
 from tests.chat_service.fake_engine import hangs, says_hello
 from tests.edge_service.end_to_end.steered import killed
 from tests.edge_service.fleet.workers import until

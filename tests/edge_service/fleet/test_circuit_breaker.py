@@ -2,8 +2,8 @@
 
 import pytest
 
+from atelier.contracts import errors
 from edge_service.fleet.circuit_breaker import FORGET_SECONDS, MAX_SECONDS, CircuitBreaker, State
-from shared import errors
 
 LOST = errors.WorkerLost("gone")
 FAILED = errors.EngineFailed("the model failed")

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from atelier.contracts.errors import Draining
 from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet, discovery
 from edge_service.fleet.discovery import Name, parse, resolve
-from shared.errors import Draining
 from tests.edge_service.fleet.workers import serving, until
 
 ENTRY = "dns:///chat.atelier:50063"

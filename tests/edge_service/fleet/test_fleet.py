@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from atelier.contracts.errors import Draining, EngineFailed, WorkerLost
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.fleet import Fleet, Placement, Worker
 from edge_service.fleet import worker as worker_room
-from shared.errors import Draining, EngineFailed, WorkerLost
-from shared.pb.atelier.worker.v1 import worker_pb2
 from tests.edge_service.fleet.frozen import process
 from tests.edge_service.fleet.workers import known, serving, status, until
 

@@ -9,10 +9,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared import identity
-from shared.pb.atelier.chat.v1 import chat_pb2, chat_pb2_grpc
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.server import Server
 from tests.certificates import Authority
 from tests.edge_service.conftest import ANN, Calls, StartEdge

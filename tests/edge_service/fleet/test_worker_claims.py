@@ -8,10 +8,9 @@ from typing import Any
 import grpc
 import pytest
 
-from edge_service.fleet import Fleet
-from shared.errors import InvalidRequest
-from shared.pb.atelier.worker.v1 import worker_pb2_grpc
-from shared.pb.atelier.worker.v1.worker_pb2 import (
+from atelier.contracts.errors import InvalidRequest
+from atelier.pb.worker.v1 import worker_pb2_grpc
+from atelier.pb.worker.v1.worker_pb2 import (
     DescribeRequest,
     DescribeResponse,
     Model,
@@ -19,7 +18,8 @@ from shared.pb.atelier.worker.v1.worker_pb2 import (
     WatchStatusResponse,
     WorkerDescription,
 )
-from shared.validation_schemas import check
+from edge_service.fleet import Fleet
+from shared.validation import check
 from tests.edge_service.fleet.workers import status, until
 
 

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
+from atelier.pb.worker.v1 import worker_pb2
 from chat_service.config import ChatConfig
 from chat_service.servicer import chat_worker
 from edge_service.fleet import Worker
-from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.server import Server
 from tests.chat_service.fake_engine import FakeEngine
 

@@ -3,9 +3,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from atelier.contracts.errors import ContentNotAllowed
 from edge_service.moderation.classifier import Classifier, classify
 from edge_service.moderation.rules import Content
-from shared.errors import ContentNotAllowed
 
 TEXTS = {"prompt": "a fox"}
 RULES = Content.model_validate(

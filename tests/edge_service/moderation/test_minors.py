@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from atelier.contracts.errors import ContentForbidden
 from benchmarks.safety import adversarial, benign, hostile, is_refused
 from edge_service.moderation import minors as safety
 from edge_service.moderation.minors import digest, lowered, refuse
@@ -15,7 +16,6 @@ from edge_service.moderation.words import age_words
 from edge_service.moderation.words import minors_words as safety_words
 from edge_service.planning.chat_contexts import contexts
 from edge_service.planning.presets import choices
-from shared.errors import ContentForbidden
 from tests.logs import everything_logged
 
 FORBIDDEN = list(adversarial())

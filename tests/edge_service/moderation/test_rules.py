@@ -3,10 +3,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from atelier.contracts.errors import ContentNotAllowed
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.content_mode import strictest
 from edge_service.moderation.rules import Content, check, content
-from shared.errors import ContentNotAllowed
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 SFW, NSFW, UNSET = edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW, edge_pb2.CONTENT_MODE_UNSPECIFIED
 LISTS = {"bad": {"en": ["bad", "very bad"], "de": ["schlecht*"]}, "who": {"en": ["neighbour"]}}

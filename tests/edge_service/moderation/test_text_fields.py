@@ -1,11 +1,11 @@
 from google.protobuf.descriptor import FieldDescriptor
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.kinds import KINDS
 from edge_service.moderation.text_fields import NOT_CONTENT, text_fields, texts_of
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict
 
 CONTENT = {
     "atelier.sdxl.v1.SdxlJob.prompt",

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from atelier.contracts.errors import ContentForbidden, ContentNotAllowed
+from atelier.contracts.prompt_weights import Unreadable, read
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.accounts.audit import Entry
 from edge_service.adapters.limiter import PerOwnerLimiter
 from edge_service.moderation.minors import refuse
 from edge_service.moderation.moderator import Moderator, Subject
 from edge_service.moderation.weight_variants import with_readings
-from shared.errors import ContentForbidden, ContentNotAllowed
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.prompt_weights import Unreadable, read
 
 
 class Unrecorded:

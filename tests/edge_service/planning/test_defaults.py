@@ -1,14 +1,14 @@
 import pytest
 
+from atelier.contracts.errors import InvalidRequest
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import KINDS
 from edge_service.planning.presets import Chosen
-from shared.errors import InvalidRequest
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict
-from shared.validation_schemas import check
+from shared.validation import check
 from tests.kit.decided import filled_job as fill
 
 

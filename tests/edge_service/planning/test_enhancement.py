@@ -7,6 +7,20 @@ from typing import Any
 
 import pytest
 
+from atelier.contracts.errors import (
+    ContentForbidden,
+    ContentNotAllowed,
+    EngineFailed,
+    InvalidRequest,
+    MalformedMessage,
+    NoWorker,
+)
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from chat_service.engine.interface import ChatTurn, Delta, Finished, TextRequest
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import WorkerJob
@@ -15,20 +29,6 @@ from edge_service.fleet.chat_client import ChatWorkers
 from edge_service.planning.enhancement import Enhanced, Enhancer, enhance
 from edge_service.planning.enhancement_templates import Enhancement, enhancement
 from edge_service.planning.options import is_enhancement_wanted
-from shared.errors import (
-    ContentForbidden,
-    ContentNotAllowed,
-    EngineFailed,
-    InvalidRequest,
-    MalformedMessage,
-    NoWorker,
-)
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
 from tests.chat_service.fake_engine import hangs
 from tests.kit.decided import decided_later
 from tests.kit.fake_engine import Script

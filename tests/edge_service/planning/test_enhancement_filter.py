@@ -2,9 +2,9 @@
 
 import pytest
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.planning.enhancement_filter import problem
 from edge_service.planning.enhancement_templates import Template, enhancement
-from shared.pb.atelier.edge.v1 import edge_pb2
 
 PROMPT = "a fox in the snow"
 GOOD = "A red fox trots through deep snow at dawn, breath in the cold air, soft light, wide shot, photograph"

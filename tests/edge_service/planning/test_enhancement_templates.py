@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.domain.content_mode import mode_word
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import KINDS
 from edge_service.planning.enhancement_templates import SLOT, Enhancement, enhancement
-from shared.pb.atelier.edge.v1 import edge_pb2
 from tests.kit.policy_tables import data, without
 
 SFW, NSFW = edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW

@@ -5,12 +5,12 @@ from typing import Any, cast
 import pytest
 from google.protobuf.descriptor import Descriptor
 
+from atelier.contracts.json_form import from_spec_dict, to_spec_dict
+from atelier.contracts.validation import rules
 from edge_service.domain.kinds import KINDS
 from edge_service.domain.partial_job import EDGE_SETS, REQUEST_SETS
 from edge_service.planning.defaults import NO_PARAMETERS, REFERENCES
 from edge_service.planning.presets import Choices, Chosen, Preset, choices
-from shared.spec_json import from_spec_dict, to_spec_dict
-from shared.validation_schemas import rules
 from tests.kit.decided import filled_job as fill
 
 ABOUT: dict[str, dict[str, Any]] = {

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
+from atelier.contracts.errors import PermissionDenied
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from edge_service.accounts.tiers import ABILITIES, Tier, tiers
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import kind_of
 from edge_service.planning.permissions import may_chat, may_repeat, may_submit, require
-from shared.errors import PermissionDenied
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.spec_json import from_spec_dict
 from tests.kit.decided import decided, filled_job
 
 JOBS = ("job.*",)

@@ -2,11 +2,11 @@ import re
 
 import pytest
 
+from atelier.contracts.errors import InvalidRequest, PermissionDenied
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.url_guard import UrlGuard
 from edge_service.domain.job_id import new_job_id
-from shared.errors import InvalidRequest, PermissionDenied
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.spec_json import from_spec_dict
 from tests.kit.planned import planned
 
 TIER = "basic"

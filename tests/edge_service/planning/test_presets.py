@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
+from atelier.contracts.errors import InvalidRequest
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.plan import Plan
 from edge_service.planning.presets import Chosen, Size, choices
 from edge_service.planning.token_budget import NOT_COUNTED
-from shared.errors import InvalidRequest
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict
 from tests.kit.decided import filled_job as fill
 from tests.kit.planned import planned as planned_job
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from atelier.contracts.errors import ContentForbidden, ContentNotAllowed
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
 from edge_service.auth import Principal
 from edge_service.planning.planner import Planner
-from shared.errors import ContentForbidden, ContentNotAllowed
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.spec_json import from_spec_dict
 from tests.kit.planned import planned, planner
 
 ANN = Principal("ann", "basic")

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, CLIPTokenizer
 
+from atelier.contracts.errors import NoWorker
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from atelier.small_models import ensure
 from edge_service.domain.kinds import WorkerJob
 from edge_service.planning.token_budget import NOT_COUNTED, Count, Counts, budget, counter
-from shared.errors import NoWorker
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
 from shared.worker.tokens import Counter, TokenCount
 from tests.kit.decided import decided_later
 from tests.kit.small_fleet import House, following

@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import pytest
 
+from atelier.contracts.errors import DatabaseUnavailable
 from edge_service.adapters.notifications import Notifications
 from edge_service.fleet import Fleet
 from edge_service.queue import dispatcher as module
 from edge_service.queue.dispatcher import Dispatcher
-from shared.errors import DatabaseUnavailable
 
 
 class Leases:

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.queue.execution import _finish
 from edge_service.queue.rows import Lease
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
 
 NONE, INSTRUCT, BASE = (
     job_pb2.ENHANCEMENT_SOURCE_NONE, job_pb2.ENHANCEMENT_SOURCE_QWEN_INSTRUCT, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE,

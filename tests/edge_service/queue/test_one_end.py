@@ -10,6 +10,9 @@ import psycopg
 import pytest
 from psycopg.errors import UniqueViolation
 
+from atelier.contracts.errors import AssetNotFound, Cancelled, DatabaseUnavailable, EngineFailed, JobNotFound
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import STOPPED, Notifications
 from edge_service.queue.estimates.cost_model import CostModel
@@ -17,9 +20,6 @@ from edge_service.queue.execution import Execution
 from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.store import Store
 from shared.assets import AssetStore
-from shared.errors import AssetNotFound, Cancelled, DatabaseUnavailable, EngineFailed, JobNotFound
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from tests.kit.job_tables import Jobs, asset, plan
 
 LOST = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")

@@ -9,12 +9,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from atelier.contracts.errors import StorageUnavailable
 from edge_service.adapters.database import Database, Lock
 from edge_service.config import EdgeConfig
 from edge_service.queue import retention as module
 from edge_service.queue.retention import Keep, Retention
 from shared.assets import AssetStore
-from shared.errors import StorageUnavailable
 from shared.telemetry import REMOVED
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)

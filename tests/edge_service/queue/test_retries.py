@@ -2,9 +2,9 @@
 
 import pytest
 
+from atelier.contracts import errors
 from edge_service.queue import retries
 from edge_service.queue.retries import Retry, backoff_seconds, retry_after, retry_until_database_is_back
-from shared import errors
 
 
 @pytest.mark.parametrize(

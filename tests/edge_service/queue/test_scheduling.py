@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+from atelier.pb.job.v1 import job_pb2
 from edge_service.queue.rows import WorkerSlot
-from shared.pb.atelier.job.v1 import job_pb2
 from tests.kit.job_tables import SLOT, Jobs, plan
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")

@@ -6,10 +6,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from atelier.contracts.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.accounts.tiers import Limits
-from shared.errors import AssetNotFound, IdempotencyConflict, JobNotEnded, JobNotFound, QueueFull
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 from tests.kit.job_tables import SLOT, Jobs, asset, limits, plan
 
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_WORKER_LOST, message="gone")

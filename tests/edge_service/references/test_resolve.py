@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from atelier.contracts.errors import InvalidRequest, ReferenceUnusable
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from edge_service.adapters import http_client as outgoing
 from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient, RequestFailed, Resolve
@@ -14,8 +16,6 @@ from edge_service.adapters.url_guard import UrlGuard
 from edge_service.references.resolve import References
 from edge_service.references.uploads import Uploads
 from shared.assets import AssetStore
-from shared.errors import InvalidRequest, ReferenceUnusable
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
 from tests.edge_service.adapters.test_http_client import listening, standing_for
 from tests.edge_service.adapters.test_url_guard import FORBIDDEN
 from tests.edge_service.pictures import encoded, plain, png_of

@@ -8,17 +8,17 @@ import grpc
 import pytest
 from google.protobuf.descriptor import Descriptor
 
+from atelier.contracts.validation import rules
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.domain.job_types import TYPE_NAMES, job_types
 from edge_service.domain.kinds import KINDS, kind_of
 from edge_service.fleet import Fleet
 from edge_service.planning.presets import choices
 from edge_service.policy import current
 from edge_service.use_cases.catalog import catalog
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
-from shared.validation_schemas import rules
 from tests.edge_service.conftest import Calls
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from atelier.contracts.errors import ModelUnusable
 from sdxl_service.engine.engine import SdxlEngine
-from shared.errors import ModelUnusable
 from tests.sdxl_service.engine.drawing import draw, loaded, pipeline, pixels
 from tests.sdxl_service.original_layout import save_single_file
 

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
+from atelier.contracts.errors import EngineFailed, InvalidRequest, OutOfMemory
 from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import SCHEDULERS, ImageRequest, Reference
-from shared.errors import EngineFailed, InvalidRequest, OutOfMemory
 from shared.worker.engine import Phase, Step
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, draw, generate, pipeline, pixels
 

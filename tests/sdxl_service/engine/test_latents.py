@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from atelier.contracts.errors import CapabilityMissing, ReferenceUnusable
 from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import SCHEDULERS, Picture, Reference
 from sdxl_service.engine.latents import decode, encode
-from shared.errors import CapabilityMissing, ReferenceUnusable
 from shared.worker.engine import Phase, Step
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, generate, pipeline, pixels
 

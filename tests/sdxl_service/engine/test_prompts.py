@@ -9,10 +9,10 @@ import pytest
 import torch
 from compel import CompelForSDXL
 
+from atelier.contracts.errors import InvalidRequest
 from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import Reference
 from sdxl_service.engine.prompts import condition
-from shared.errors import InvalidRequest
 from shared.worker.engine import Phase, Report, Step
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, ignore, pipeline
 

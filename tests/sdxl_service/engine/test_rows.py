@@ -14,12 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from atelier.contracts.errors import EngineFailed, OutOfMemory
 from sdxl_service.engine import latents, schedulers
 from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import SCHEDULERS, ImageRequest, Pictures, Reference
 from sdxl_service.engine.prompts import condition
 from sdxl_service.engine.rows import Row
-from shared.errors import EngineFailed, OutOfMemory
 from shared.worker.engine import Phase, Step
 from tests.sdxl_service.engine.drawing import REQUEST, checkered, draw, generate, generated, ignore, loaded, pipeline
 

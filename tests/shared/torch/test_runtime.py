@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from shared.errors import OutOfMemory
+from atelier.contracts.errors import OutOfMemory
 from shared.torch.runtime import free_memory, within_memory
 
 CPU = torch.device("cpu")

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.config import ModelConfig
-from shared.errors import (
+from atelier.contracts.errors import (
     CapabilityMissing,
     Draining,
     EngineFailed,
@@ -18,7 +17,8 @@ from shared.errors import (
     OutOfMemory,
     Violation,
 )
-from shared.pb.atelier.job.v1 import job_pb2
+from atelier.pb.job.v1 import job_pb2
+from shared.config import ModelConfig
 from shared.worker.engine import Model, Phase, Step
 from shared.worker.jobs import Jobs
 from shared.worker.models import Models

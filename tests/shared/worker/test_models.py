@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from atelier.contracts.errors import Draining, InvalidRequest, ModelUnusable
 from shared.config import ModelConfig
-from shared.errors import Draining, InvalidRequest, ModelUnusable
 from shared.worker.engine import Model, OnChange
 from shared.worker.models import Models, State
 from tests.kit.fake_engine import FakeEngine

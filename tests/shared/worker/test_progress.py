@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from shared.pb.atelier.job.v1.job_pb2 import PHASE_DECODING, PHASE_DENOISING, PHASE_GENERATING, PHASE_WAITING
+from atelier.pb.job.v1.job_pb2 import PHASE_DECODING, PHASE_DENOISING, PHASE_GENERATING, PHASE_WAITING
 from shared.worker import progress
 from shared.worker.progress import Meter
 

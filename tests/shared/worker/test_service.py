@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 import pytest
 
+from atelier.contracts.errors import CapabilityMissing, Draining, InvalidRequest, ModelUnusable, from_rpc_error
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.config import ModelConfig
-from shared.errors import CapabilityMissing, Draining, InvalidRequest, ModelUnusable, from_rpc_error
-from shared.pb.atelier.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.worker.description import WorkerConfig
 from shared.worker.engine import Model
 from shared.worker.models import Models

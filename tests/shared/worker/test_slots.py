@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.errors import Draining, NoFreeSlot
+from atelier.contracts.errors import Draining, NoFreeSlot
 from shared.worker.slots import Slots
 
 

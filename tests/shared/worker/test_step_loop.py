@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import Cancelled, EngineFailed
+from atelier.contracts.errors import Cancelled, EngineFailed
 from shared.worker.engine import Phase, Report, Step
 from shared.worker.step_loop import StepLoop
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from shared.errors import ModelUnusable
+from atelier.contracts.errors import ModelUnusable
 from tests.wan_service.engine.filming import STILL, TRANSFORMER, loaded, make, pipeline, pixels
 from wan_service.engine.engine import WanEngine
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from shared.errors import EngineFailed, InvalidRequest, OutOfMemory
+from atelier.contracts.errors import EngineFailed, InvalidRequest, OutOfMemory
 from shared.worker.engine import Phase, Step
 from tests.wan_service.engine.filming import REQUEST, STILL, decoded, generate, make, pipeline, pixels
 from wan_service.engine.engine import WanEngine

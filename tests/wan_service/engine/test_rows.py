@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from shared.errors import EngineFailed, ModelUnusable, OutOfMemory
+from atelier.contracts.errors import EngineFailed, ModelUnusable, OutOfMemory
 from tests.wan_service.engine.filming import REQUEST, STILL, TRANSFORMER, generate, generated, loaded, pipeline
 from wan_service.engine.decode import decode
 from wan_service.engine.engine import WanEngine

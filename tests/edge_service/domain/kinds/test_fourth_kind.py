@@ -7,6 +7,9 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
+from atelier.contracts.errors import InvalidRequest
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.worker.v1 import worker_pb2
 from edge_service.domain.capabilities import able, check_capabilities
 from edge_service.domain.kinds import KINDS, Kind, UnknownKind, Workload, kind_of
 from edge_service.domain.partial_job import partial_job, problems_of
@@ -17,9 +20,6 @@ from edge_service.planning.styles import add_words
 from edge_service.queue.execution import _asset_rows, _finish
 from edge_service.queue.rows import Lease
 from edge_service.queue.webhooks.payload import callback as told_callback
-from shared.errors import InvalidRequest
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.worker.v1 import worker_pb2
 from tests.kit.decided import decided
 
 STRING, ENUM = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.TYPE_ENUM

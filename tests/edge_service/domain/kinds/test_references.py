@@ -4,13 +4,13 @@ import re
 
 import pytest
 
+from atelier.contracts.errors import InvalidRequest
+from atelier.contracts.json_form import from_spec_dict, to_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.kinds import kind_of
-from shared.errors import InvalidRequest
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict, to_spec_dict
 from tests.kit.decided import decided
 
 COPY, MODIFY = edge_pb2.REFERENCE_USE_EXACT_COPY, edge_pb2.REFERENCE_USE_MODIFY

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from atelier.contracts.errors import InvalidRequest
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
+from atelier.pb.wan.v1 import wan_pb2
 from edge_service.domain.kinds import WorkerJob, kind_of
 from edge_service.domain.kinds.sdxl_prompt_weights import check as check_weights
-from shared.errors import InvalidRequest
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.pb.atelier.wan.v1 import wan_pb2
-from shared.spec_json import from_spec_dict
 from tests.kit.decided import decided
 
 

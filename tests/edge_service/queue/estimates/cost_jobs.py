@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from atelier.contracts.json_form import from_spec_dict
+from atelier.pb.chat.v1 import chat_pb2
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import KINDS, WorkerJob
 from edge_service.domain.partial_job import partial_job
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.spec_json import from_spec_dict
 
 
 def defaults(type_name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from atelier.contracts.errors import DatabaseUnavailable
 from edge_service.accounts.quotas import QUOTAS, quota_values
 from edge_service.adapters.database import Database, fetch_all
 from edge_service.domain.job_types import job_types
@@ -15,7 +16,6 @@ from edge_service.queue.estimates.cost_model import MAX_PRICED, MAX_SAMPLES, REP
 from edge_service.queue.estimates.first_guesses import first_guesses
 from edge_service.queue.estimates.statistics import deviation, measured, together
 from edge_service.queue.rows import Lease
-from shared.errors import DatabaseUnavailable
 from tests.edge_service.queue.estimates.cost_jobs import chat, defaults, sdxl
 from tests.kit.job_tables import PLENTY
 

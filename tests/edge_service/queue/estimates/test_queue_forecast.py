@@ -9,11 +9,11 @@ from time import monotonic
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from atelier.contracts.errors import DatabaseUnavailable
 from edge_service.accounts.quotas import QUOTAS, quota_values
 from edge_service.adapters.database import Connection, Database, fetch_all
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from edge_service.queue.estimates.statistics import GUESS_LOG_SPREAD, deviation
-from shared.errors import DatabaseUnavailable
 from tests.kit.job_tables import PLENTY
 
 ids = itertools.count()

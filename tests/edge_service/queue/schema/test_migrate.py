@@ -10,14 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from atelier.contracts.errors import DatabaseUnavailable
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import Notifications
 from edge_service.queue.leases import Leases
 from edge_service.queue.schema.migrate import MIGRATIONS, migrate
 from edge_service.queue.schema.stored_functions import FUNCTIONS
 from edge_service.queue.store import Store
-from shared.errors import DatabaseUnavailable
-from shared.pb.atelier.job.v1 import job_pb2
 from tests.kit.job_tables import Jobs
 
 OLD = Path(__file__).parent / "before_0007.sql"

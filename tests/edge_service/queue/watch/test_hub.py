@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
+from atelier.contracts.errors import Draining, JobNotFound
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.database import Database
 from edge_service.adapters.notifications import CHANGED, Notifications
 from edge_service.queue.estimates.queue_forecast import QueueForecast
@@ -18,9 +21,6 @@ from edge_service.queue.watch.event_log import EventLog
 from edge_service.queue.watch.hub import PAGE_SIZE, WatchHub
 from edge_service.queue.watch.queue_position import is_noticeable
 from edge_service.queue.watch.subscribers import MAX_WAITING
-from shared.errors import Draining, JobNotFound
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 from tests.kit.job_tables import Jobs
 
 # Long before a heartbeat, before which the table is read anyhow.

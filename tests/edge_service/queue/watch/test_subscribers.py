@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.queue.watch.event_log import Entry
 from edge_service.queue.watch.subscribers import MAX_WAITING, Feed, Watcher
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 
 
 def entries(*sequences: int) -> list[Entry]:

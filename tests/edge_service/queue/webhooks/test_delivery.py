@@ -9,6 +9,12 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from atelier.contracts.errors import EngineFailed
+from atelier.contracts.json_form import from_spec_json
+from atelier.pb.chat.v1 import chat_pb2
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
+from atelier.pb.sdxl.v1 import sdxl_pb2
 from atelier.webhooks import verify
 from edge_service.adapters import http_client as outgoing_module
 from edge_service.adapters.asset_urls import AssetUrls
@@ -21,12 +27,6 @@ from edge_service.queue.webhooks import delivery as webhooks_module
 from edge_service.queue.webhooks.delivery import Webhooks, delay_seconds, problem_of
 from edge_service.queue.webhooks.payload import secret_of
 from shared.assets import AssetStore
-from shared.errors import EngineFailed
-from shared.pb.atelier.chat.v1 import chat_pb2
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
-from shared.pb.atelier.sdxl.v1 import sdxl_pb2
-from shared.spec_json import from_spec_json
 from tests.edge_service.receiver import Receiver, receiving, until
 from tests.kit.job_tables import Jobs, plan
 
@@ -593,5 +593,6 @@ async def test_the_delivery_of_a_job_is_that_of_the_callback_being_sent(
     replicas[0].start()
     await settled(jobs, lease.job_id, 1)
     assert (await told(jobs, lease.job_id)).last_error == "HTTP 503"
+    await replicas[0].webhooks.close()  # so that it does not begin the next one before it is looked at
     await jobs.execute("UPDATE outbox SET state = 'delivered' WHERE number = 1")
     assert (await told(jobs, lease.job_id)).attempts == 0

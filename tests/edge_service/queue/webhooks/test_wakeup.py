@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from atelier.pb.edge.v1 import edge_pb2
+from atelier.pb.job.v1 import job_pb2
 from edge_service.adapters.asset_urls import AssetUrls
 from edge_service.adapters.database import Database
 from edge_service.adapters.http_client import GuardedHttpClient
@@ -17,8 +19,6 @@ from edge_service.queue.store import Store
 from edge_service.queue.webhooks import delivery as module
 from edge_service.queue.webhooks.delivery import Webhooks
 from shared.assets import AssetStore
-from shared.pb.atelier.edge.v1 import edge_pb2
-from shared.pb.atelier.job.v1 import job_pb2
 from tests.edge_service.adapters.listening import cut_connections, listening
 from tests.edge_service.receiver import Receiver, receiving, until
 from tests.kit.job_tables import Jobs, plan

@@ -1,0 +1,1 @@
+"""What the protos mean beyond their fields, for clients and services alike. Pure: no torch, no server, no database."""

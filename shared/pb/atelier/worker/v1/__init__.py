@@ -1,1 +1,0 @@
-"""Written by protos/generate.py; do not edit."""

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 ROOT = Path(__file__).parent.parent
-TESTS = "tests/edge_service"
+TESTS = "tests"
 # A mutant under which a test never ends is noticed too, if not by the test.
 MAX_SECONDS = 90
 PYTEST_PASSED, PYTEST_FAILED = 0, 1

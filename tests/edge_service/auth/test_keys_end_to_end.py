@@ -59,7 +59,7 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def pair(running: Replicas, database: Database) -> Replicas:
+async def replicas(running: Replicas, database: Database) -> Replicas:
     """Two replicas and no key."""
     async with database.connection() as connection:
         await connection.execute("DELETE FROM api_keys")

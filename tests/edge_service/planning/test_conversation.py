@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from transformers import AutoTokenizer
 
 from atelier.contracts.errors import InputTooLong, InvalidRequest, NoWorker
-from atelier.contracts.validation import check, enum_word
+from atelier.contracts.validation import enum_word
 from atelier.pb.chat.v1 import chat_pb2
 from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.worker.v1 import worker_pb2
@@ -19,6 +19,7 @@ from chat_service.engine.prompt import Prompts
 from edge_service.planning.chat_contexts import Contexts, contexts
 from edge_service.planning.conversation import MAX_CHARACTERS, converse, mode_of
 from edge_service.planning.token_budget import NOT_COUNTED, Count, Counts, counter
+from shared.validation import check
 from shared.worker.tokens import TokenCount
 from tests.kit.decided import decided_later
 from tests.kit.policy_tables import data

@@ -7,26 +7,22 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # As the launcher sets it for its workers: engines that wait without spinning leave the cores to each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-import grpc
 import pytest
 
 from shared.assets import AssetStore
-from shared.config import ServiceConfig
-from shared.server import Server, Service
+from tests.kit.servers import serve
+
+__all__ = ["serve"]
 
 # A shell ignores Ctrl-C for what it runs in the background, and children inherit that: theirs would do nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-Serve = Callable[..., Awaitable[grpc.aio.Channel]]
-
 
 # Begun first, in this order: they wait more than they compute, so others run beside them to the end.
-LONGEST = ("tests/edge_service/test_chaos.py", "tests/test_stack.py", "tests/atelier/test_up.py")
+LONGEST = ("tests/journeys/test_chaos.py", "tests/journeys/test_stack.py", "tests/atelier/test_up.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,17 +48,3 @@ def repository() -> Path:
 def assets(tmp_path: Path) -> AssetStore:
     """An empty asset store in a folder of the test's own; its bucket is `user-library`."""
     return AssetStore((tmp_path / "user-library").as_uri())
-
-
-@pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
-    """Starts services on free ports and stops them after the test: `channel = await serve(service, config)`."""
-    async with contextlib.AsyncExitStack() as stack:
-
-        async def start(service: Service, config: ServiceConfig | None = None) -> grpc.aio.Channel:
-            server = Server(service, config or ServiceConfig(assets=tmp_path.as_uri(), drain_seconds=5))
-            stack.push_async_callback(server.stop)
-            await server.start()
-            return await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-
-        yield start

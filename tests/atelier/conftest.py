@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.atelier.scripted_edge import TOKEN, Script, ScriptedEdge
+from tests.kit.scripted_edge import TOKEN, Script, ScriptedEdge
 
 
 @pytest.fixture

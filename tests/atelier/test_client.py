@@ -17,7 +17,7 @@ from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.job.v1 import job_pb2
 from atelier.pb.sdxl.v1 import sdxl_pb2
 from atelier.pb.wan.v1 import wan_pb2
-from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge, stored_image
+from tests.kit.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge, stored_image
 
 
 def estimate_of(seconds: int) -> edge_pb2.Estimate:

@@ -9,7 +9,7 @@ import pytest
 
 import atelier
 from atelier import connection, errors
-from tests.atelier.scripted_edge import TOKEN, ScriptedEdge
+from tests.kit.scripted_edge import TOKEN, ScriptedEdge
 
 
 def test_what_the_launcher_left_is_found(data: Path, edge: ScriptedEdge) -> None:

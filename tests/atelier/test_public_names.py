@@ -8,7 +8,7 @@ import pytest
 import atelier
 from atelier import errors
 from atelier.contracts.errors import TABLE
-from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG
+from tests.kit.scripted_edge import ANSWER, JOB_ID, PNG
 
 
 def test_every_public_name_exists() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import atelier
 from atelier import errors
-from tests.atelier.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge
+from tests.kit.scripted_edge import ANSWER, JOB_ID, KEY, PNG, TOKEN, Script, ScriptedEdge
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from atelier import small_models
 from chat_service.engine.engine import TransformersEngine
-from tests.chat_service.asking import loaded
+from tests.kit.asking import loaded
 
 TINY_CONTEXT = 2048
 

@@ -32,10 +32,10 @@ from chat_service.engine.interface import ChatTurn, Delta, Finished, TextRequest
 from chat_service.servicer import ChatEngine, chat_worker
 from shared.config import ModelConfig
 from shared.server import Server
-from tests.chat_service.asking import checkpoint
-from tests.chat_service.fake_engine import FakeEngine, hangs, says_hello
-from tests.conftest import Serve
+from tests.kit.asking import checkpoint
+from tests.kit.fake_chat_engine import FakeEngine, hangs, says_hello
 from tests.kit.fake_engine import Script
+from tests.kit.servers import Serve
 
 SECRET = "sentinel-8731"
 CONFIG = ChatConfig(model="unused", slots=2, waiting=1, drain_seconds=5)

@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import warnings
@@ -15,18 +14,12 @@ from pathlib import Path
 import pytest
 
 from atelier.small_models import cache_root
-from tests.k8s.local_pods import POSTGRES_BIN, Cluster, Image, Running, environment, running
-from tests.k8s.manifests import OVERLAYS
+from tests.kit.local_pods import POSTGRES_BIN, TOKEN, Cluster, Image, Running, environment, running, unused_port
+from tests.kit.manifests import OVERLAYS
 
-PASSWORD, TOKEN = "password-of-postgres", "token-of-a-cluster"
+PASSWORD = "password-of-postgres"
 WORKER_TOKEN = "token-of-the-workers"
 ASSET_ACCESS = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
-
-
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

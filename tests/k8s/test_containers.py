@@ -13,10 +13,9 @@ import yaml
 from atelier import envoy
 from atelier.contracts.json_form import from_spec_dict
 from atelier.pb.edge.v1 import edge_pb2
-from tests.grpc_web import Page
-from tests.k8s.conftest import TOKEN, unused_port
-from tests.k8s.local_pods import Cluster, Running, running
-from tests.k8s.manifests import OVERLAYS
+from tests.kit.grpc_web import Page
+from tests.kit.local_pods import TOKEN, Cluster, Running, running, unused_port
+from tests.kit.manifests import OVERLAYS
 
 EDGE_PORT, SDXL_PORT, ENVOY_PORT = 50051, 50061, 8080
 JOB_SERVICE = "/atelier.edge.v1.JobService/"

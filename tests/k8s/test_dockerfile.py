@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.k8s.manifests import containers, overlay, pod_spec, workloads
+from tests.kit.manifests import containers, overlay, pod_spec, workloads
 
 SERVICES = ["edge", "sdxl", "wan", "chat"]
 

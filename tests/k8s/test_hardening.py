@@ -7,7 +7,7 @@ import pytest
 
 from edge_service.bootstrap import Edge
 from shared.server import HAND_BACK_SECONDS
-from tests.k8s.manifests import OVERLAYS, containers, examples, of_kind, overlay, pod_spec, referenced, workloads
+from tests.kit.manifests import OVERLAYS, containers, examples, of_kind, overlay, pod_spec, referenced, workloads
 
 Named = tuple[str, dict[str, Any]]
 

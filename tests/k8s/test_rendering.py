@@ -10,7 +10,7 @@ import yaml
 
 from atelier.small_models.cache import FOLDERS
 from edge_service.fleet.discovery import parse
-from tests.k8s.manifests import (
+from tests.kit.manifests import (
     K8S,
     OVERLAYS,
     documents,

@@ -21,7 +21,7 @@ from sdxl_service.servicer import sdxl_worker
 from shared.server import Server
 from shared.worker.engine import OnChange, Step
 from tests.kit.fake_engine import Script
-from tests.sdxl_service.fake_engine import Endless, FakeEngine, draw, request
+from tests.kit.fake_sdxl_engine import Endless, FakeEngine, draw, request
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from PIL import Image
 from atelier.pb.job.v1 import job_pb2
 from atelier.pb.sdxl.v1 import sdxl_pb2_grpc
 from atelier.small_models.cache import ensure
-from tests.sdxl_service.fake_engine import request
-from tests.worker_process import ROOT, WorkerProcess, running
+from tests.kit.fake_sdxl_engine import request
+from tests.kit.worker_process import ROOT, WorkerProcess, running
 
 SECRET = "sentinel-4711 " + "word " * 150  # longer than the text encoders read, which their library likes to print
 SMALL = {"resolution": "128x64", "steps": 10, "guidance_scale": 4.5}

@@ -26,9 +26,9 @@ from sdxl_service.engine.interface import ImageRequest, Pictures, Reference
 from sdxl_service.servicer import sdxl_worker
 from shared import assets, validation
 from shared.worker.engine import Phase, Step
-from tests.conftest import Serve
 from tests.kit.fake_engine import Script
-from tests.sdxl_service.fake_engine import JOB, MODEL, PNG, FakeEngine, draw, request
+from tests.kit.fake_sdxl_engine import JOB, MODEL, PNG, FakeEngine, draw, request
+from tests.kit.servers import Serve
 
 # A picture to start from, as the edge hands it over.
 REFERENCE: dict[str, Any] = {

@@ -22,7 +22,7 @@ from atelier.pb.sdxl.v1 import sdxl_pb2
 from atelier.pb.wan.v1 import wan_pb2
 from atelier.pb.worker.v1 import worker_pb2
 from shared.validation import check
-from tests.bounds import put
+from tests.kit.bounds import put
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from shared.config import DiffusionWorkerConfig, ServiceConfig, load
-from tests.certificates import Authority
+from tests.kit.certificates import Authority
 
 
 class Config(DiffusionWorkerConfig):

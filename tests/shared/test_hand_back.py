@@ -25,10 +25,10 @@ from sdxl_service.servicer import sdxl_worker
 from shared.config import ServiceConfig
 from shared.interceptors import Calls
 from shared.server import Server, Service
-from tests.chat_service import fake_engine as chatting
 from tests.chat_service.test_servicer import complete, read_to_first_text
-from tests.sdxl_service import fake_engine as drawing
-from tests.shared.stand_in import Context, StandIn
+from tests.kit import fake_chat_engine as chatting
+from tests.kit import fake_sdxl_engine as drawing
+from tests.kit.stand_in import Context, StandIn
 
 # Of the time that a drain may take: short, and so long that nobody waits for its end.
 SHORT, LONG = 0.2, 60
@@ -193,7 +193,7 @@ PROGRAM = """
 import asyncio
 from shared import config, server
 from atelier.pb.worker.v1 import worker_pb2
-from tests.shared.stand_in import StandIn
+from tests.kit.stand_in import StandIn
 
 async def endless(request, context):
     while True:

@@ -10,7 +10,7 @@ import pytest
 from atelier.contracts.errors import Unauthenticated
 from shared import identity
 from shared.identity import Certificates, Secret, bearer, is_loopback
-from tests.certificates import Authority
+from tests.kit.certificates import Authority
 
 ONE, TWO = "one-token-of-workers", "two-token-of-workers"
 

@@ -26,8 +26,8 @@ from atelier.contracts.errors import (
 from atelier.pb.chat.v1 import chat_pb2, chat_pb2_grpc
 from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared.interceptors import caller
-from tests.conftest import Serve
-from tests.shared.stand_in import Context, StandIn
+from tests.kit.servers import Serve
+from tests.kit.stand_in import Context, StandIn
 
 LOAD_MODEL = "/atelier.worker.v1.WorkerService/LoadModel"
 SECRET = "sentinel-8731"

@@ -18,8 +18,8 @@ from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared import server as server_module
 from shared.config import ServiceConfig
 from shared.server import Server, write_address
-from tests.conftest import Serve
-from tests.shared.stand_in import Context, StandIn
+from tests.kit.servers import Serve
+from tests.kit.stand_in import Context, StandIn
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 REQUEST = worker_pb2.LoadModelRequest(name="model")
@@ -131,7 +131,7 @@ PROCESS = """
 import asyncio, sys
 from atelier.contracts import errors
 from shared import config, server
-from tests.shared.stand_in import StandIn
+from tests.kit.stand_in import StandIn
 
 async def {name}():
     {body}

@@ -10,8 +10,8 @@ import imageio_ffmpeg
 from atelier.pb.job.v1 import job_pb2
 from atelier.pb.wan.v1 import wan_pb2_grpc
 from atelier.small_models.cache import ensure
-from tests.wan_service.fake_engine import request
-from tests.worker_process import WorkerProcess, running
+from tests.kit.fake_wan_engine import request
+from tests.kit.worker_process import WorkerProcess, running
 
 SMALL = {"width": 128, "height": 96, "frames": 6, "fps": 9}
 SECRET = "sentinel-4711 " + "word " * 190

@@ -17,8 +17,8 @@ from atelier.pb.wan.v1 import wan_pb2, wan_pb2_grpc
 from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared import validation
 from shared.worker.engine import Phase, Step
-from tests.conftest import Serve
-from tests.wan_service.fake_engine import JOB, MP4, PNG, FakeEngine, film, request
+from tests.kit.fake_wan_engine import JOB, MP4, PNG, FakeEngine, film, request
+from tests.kit.servers import Serve
 from wan_service.config import WanConfig
 from wan_service.engine.interface import VideoRequest, VideoResult
 from wan_service.servicer import wan_worker

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from atelier.cli.app import app
 from atelier.client import AsyncClient
 from atelier.sync_client import Client
-from tests.atelier.scripted_edge import WEBHOOK_SECRET
+from tests.kit.scripted_edge import WEBHOOK_SECRET
 
 pytestmark = pytest.mark.usefixtures("data")
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from atelier.cli.app import app
-from tests.atelier.scripted_edge import KEY, PNG, Script, stored_image
+from tests.kit.scripted_edge import KEY, PNG, Script, stored_image
 
 pytestmark = pytest.mark.usefixtures("data")
 

@@ -21,7 +21,7 @@ from atelier.errors import OutOfMemory, PermissionDenied
 from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.job.v1 import job_pb2
 from atelier.pb.wan.v1 import wan_pb2
-from tests.atelier.scripted_edge import ANSWER, JOB_ID, PNG, Script, ScriptedEdge
+from tests.kit.scripted_edge import ANSWER, JOB_ID, PNG, Script, ScriptedEdge
 
 Run = Callable[..., Result]
 

@@ -12,7 +12,7 @@ from atelier.cli.demo import SUBJECT, show
 from atelier.cli.screen import screen
 from atelier.client import AsyncClient
 from atelier.errors import EngineFailed
-from tests.atelier.scripted_edge import ANSWER, PNG, Script
+from tests.kit.scripted_edge import ANSWER, PNG, Script
 
 
 async def test_it_makes_an_image_a_video_and_an_answer(

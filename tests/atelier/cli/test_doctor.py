@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from atelier.cli.app import app
 from atelier.doctor import machine
-from tests.atelier.scripted_edge import ScriptedEdge
+from tests.kit.scripted_edge import ScriptedEdge
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from atelier import connection
 from atelier.cli.app import app
 from atelier.sync_client import Client
 from edge_service.auth.rpc_scopes import SCOPES
-from tests.atelier.scripted_edge import API_KEY, KEY_SECRET, Script
+from tests.kit.scripted_edge import API_KEY, KEY_SECRET, Script
 
 pytestmark = pytest.mark.usefixtures("data")
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from atelier.cli.app import app
 from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.sdxl.v1 import sdxl_pb2
-from tests.atelier.scripted_edge import PNG, Script, upload_key
+from tests.kit.scripted_edge import PNG, Script, upload_key
 
 Run = Callable[..., Result]
 KEY = upload_key(hashlib.sha256(PNG).hexdigest())

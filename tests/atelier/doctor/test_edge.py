@@ -8,7 +8,7 @@ from atelier.doctor import State, running_edge
 from atelier.errors import PermissionDenied
 from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.worker.v1 import worker_pb2
-from tests.atelier.scripted_edge import ScriptedEdge
+from tests.kit.scripted_edge import ScriptedEdge
 
 
 async def test_a_running_edge_and_its_workers_are_ok(data: Path, edge: ScriptedEdge) -> None:

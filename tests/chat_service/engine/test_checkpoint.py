@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from atelier.contracts.errors import EngineFailed, ModelUnusable
 from shared.config import ModelConfig
-from tests.chat_service.asking import ask, checkpoint, loaded, question
+from tests.kit.asking import ask, checkpoint, loaded, question
 
 SECRET = "sentinel-8731"
 LONG = question(max_tokens=1900)

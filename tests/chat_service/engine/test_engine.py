@@ -11,7 +11,7 @@ import torch
 from atelier.contracts.errors import InputTooLong
 from chat_service.engine.engine import TransformersEngine
 from chat_service.engine.interface import ChatTurn, Delta, TextRequest
-from tests.chat_service.asking import STORY, ask, checkpoint, question
+from tests.kit.asking import STORY, ask, checkpoint, question
 
 
 def reference(engine: TransformersEngine, request: TextRequest) -> str:

@@ -7,7 +7,7 @@ import pytest
 from edge_service.adapters import http_client as outgoing
 from edge_service.adapters.http_client import GuardedHttpClient, RequestFailed, Resolve
 from edge_service.adapters.url_guard import UrlGuard
-from tests.edge_service.receiver import Receiver, receiving
+from tests.kit.receiver import Receiver, receiving
 
 LOOPBACK = UrlGuard("127.0.0.0/8")
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from edge_service.adapters.notifications import CHANGED, NEW, STOPPED, Notifications
-from tests.edge_service.adapters.listening import cut_connections, listening
+from tests.kit.listening import cut_connections, listening
 
 
 @pytest.fixture

@@ -4,17 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.edge_service.auth.issuer import Key, LocalIssuer
-
-
-class Clock:
-    """Seconds that go by only when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.kit.issuer import Clock, Key, LocalIssuer
 
 
 @pytest.fixture

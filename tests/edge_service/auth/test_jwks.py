@@ -11,8 +11,7 @@ import pytest
 from edge_service.auth import jwks
 from edge_service.auth.issuer import MAX_BYTES, Issuer, check_url
 from edge_service.auth.jwks import KeySet, KeysUnreadable, from_file, signing_keys
-from tests.edge_service.auth.conftest import Clock
-from tests.edge_service.auth.issuer import Key, LocalIssuer, key_set
+from tests.kit.issuer import Clock, Key, LocalIssuer, key_set
 
 FOREVER = 3600.0
 

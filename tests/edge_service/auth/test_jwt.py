@@ -20,8 +20,7 @@ from edge_service.auth.jwt import MAX_CHARACTERS, JwtTokens, Rules, user_id
 from edge_service.auth.jwt import scopes as scopes_of
 from edge_service.auth.rpc_scopes import ORDINARY
 from edge_service.domain.principal import Principal
-from tests.edge_service.auth.conftest import Clock
-from tests.edge_service.auth.issuer import AUDIENCE, Key, key_set, token
+from tests.kit.issuer import AUDIENCE, Clock, Key, key_set, token
 
 ISSUER = "https://issuer.example"
 KEYS = {algorithm: Key(algorithm, algorithm) for algorithm in ("RS256", "ES256", "EdDSA")}

@@ -17,10 +17,10 @@ from edge_service.auth.jwt import user_id
 from edge_service.config import EdgeConfig
 from edge_service.policy.folder import BUILT_IN
 from shared.config import load
-from tests.edge_service.auth.issuer import AUDIENCE, Key, LocalIssuer, key_set, token
 from tests.edge_service.auth.test_keys_end_to_end import create, is_let_in
-from tests.edge_service.conftest import Calls, StartEdge
-from tests.edge_service.end_to_end.steered import until
+from tests.kit.edge import Calls, StartEdge
+from tests.kit.issuer import AUDIENCE, Key, LocalIssuer, key_set, token
+from tests.kit.steered import until
 
 ISSUER = "https://issuer.example"
 

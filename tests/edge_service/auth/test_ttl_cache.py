@@ -1,7 +1,7 @@
 """What is cached is bounded in number and in time."""
 
 from edge_service.auth.ttl_cache import Expiring, TtlCache
-from tests.edge_service.auth.conftest import Clock
+from tests.kit.issuer import Clock
 
 
 def test_the_least_recently_used_goes_first(clock: Clock):

@@ -10,11 +10,11 @@ from atelier.pb.chat.v1 import chat_pb2
 from edge_service.fleet.chat_client import ChatWorkers
 from edge_service.fleet.circuit_breaker import State
 from edge_service.planning.enhancement_templates import Enhancement, enhancement
-from tests.chat_service.fake_engine import hangs, says_hello
-from tests.edge_service.end_to_end.steered import killed
-from tests.edge_service.fleet.workers import until
+from tests.kit.fake_chat_engine import hangs, says_hello
 from tests.kit.policy_tables import data
-from tests.kit.small_fleet import House, following
+from tests.kit.steered import killed
+from tests.kit.worker_pair import Pair, following
+from tests.kit.workers import until
 
 
 def limits() -> Enhancement:
@@ -40,44 +40,42 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: changed)
 
 
-async def test_an_answer_counts_for_the_worker_and_leaves_its_slot(house: House) -> None:
-    callback = await ChatWorkers(house.fleet, limits).ask("ann", question(), never)
+async def test_an_answer_counts_for_the_worker_and_leaves_its_slot(pair: Pair) -> None:
+    callback = await ChatWorkers(pair.fleet, limits).ask("ann", question(), never)
     assert callback.assets[0].content == "Hello 👩"
-    assert [worker.in_flight for worker in house.fleet.workers] == [0, 0]
+    assert [worker.in_flight for worker in pair.fleet.workers] == [0, 0]
 
 
-async def test_no_more_than_the_share_is_asked_at_once_and_who_waits_comes_next(house: House) -> None:
-    house.engine.act = hangs
-    chat = ChatWorkers(house.fleet, limits)
+async def test_no_more_than_the_share_is_asked_at_once_and_who_waits_comes_next(pair: Pair) -> None:
+    pair.engine.act = hangs
+    chat = ChatWorkers(pair.fleet, limits)
     asking = [asyncio.create_task(chat.ask("ann", question(), never)) for _ in range(3)]
-    await until(lambda: house.engine.running == 2)
+    await until(lambda: pair.engine.running == 2)
     with pytest.raises(NoFreeSlot, match="1 prompts wait"):
         await chat.ask("ann", question(), never)
-    assert house.engine.running == 2, "half of the slots stay free for people"
-    house.engine.act = says_hello
+    assert pair.engine.running == 2, "half of the slots stay free for people"
+    pair.engine.act = says_hello
     asking[0].cancel()
     assert (await asking[2]).assets
     asking[1].cancel()
     await asyncio.gather(*asking, return_exceptions=True)
-    await until(lambda: house.engine.running == 0)
+    await until(lambda: pair.engine.running == 0)
     assert (await chat.ask("ann", question(), never)).assets
 
 
-async def test_one_owner_does_not_fill_the_line_of_those_who_wait(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_owner_does_not_fill_the_line_of_those_who_wait(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     table = Enhancement.model_validate({**data("enhancement"), "share": 0.5, "waiting": 8})
     monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: table)
-    house.engine.act = hangs
-    chat = ChatWorkers(house.fleet, limits)
+    pair.engine.act = hangs
+    chat = ChatWorkers(pair.fleet, limits)
     asking = [asyncio.create_task(chat.ask("ann", question(), never)) for _ in range(4)]
-    await until(lambda: house.engine.running == 2)
+    await until(lambda: pair.engine.running == 2)
     with pytest.raises(NoFreeSlot, match="2 prompts wait for a chat worker, 2 of them yours"):
         await chat.ask("ann", question(), never)
     waiting = asyncio.create_task(chat.ask("bob", question(), never))
     await asyncio.sleep(0.05)
     assert not waiting.done()
-    house.engine.act = says_hello
+    pair.engine.act = says_hello
     for task in asking:
         task.cancel()
     assert (await waiting).assets
@@ -85,30 +83,30 @@ async def test_one_owner_does_not_fill_the_line_of_those_who_wait(
     assert (await chat.ask("ann", question(), never)).assets
 
 
-async def test_a_slot_that_people_have_taken_is_waited_for(house: House) -> None:
-    (worker,) = (worker for worker in house.fleet.workers if worker.worker_type == "chat")
-    chat = ChatWorkers(house.fleet, limits)
+async def test_a_slot_that_people_have_taken_is_waited_for(pair: Pair) -> None:
+    (worker,) = (worker for worker in pair.fleet.workers if worker.worker_type == "chat")
+    chat = ChatWorkers(pair.fleet, limits)
     worker.in_flight += 4
     asking = asyncio.create_task(chat.ask("ann", question(), never))
     await asyncio.sleep(0)
-    assert house.engine.requests == []
+    assert pair.engine.requests == []
     worker.in_flight -= 4
-    house.fleet.notify()
+    pair.fleet.notify()
     assert (await asking).assets
 
 
-async def test_nobody_waits_for_a_model_that_no_worker_has(house: House) -> None:
+async def test_nobody_waits_for_a_model_that_no_worker_has(pair: Pair) -> None:
     async with following() as empty:
         with pytest.raises(NoWorker, match="no chat worker with qwen_base is connected"):
             await ChatWorkers(empty, limits).ask("ann", question(chat_pb2.CHAT_MODEL_QWEN_BASE), never)
 
 
-async def test_a_worker_that_dies_is_lost_and_ejected(house: House) -> None:
-    house.engine.act = hangs
-    (worker,) = (worker for worker in house.fleet.workers if worker.worker_type == "chat")
-    asking = asyncio.create_task(ChatWorkers(house.fleet, limits).ask("ann", question(), never))
-    await until(lambda: house.engine.running)
-    await killed(house.chat)
+async def test_a_worker_that_dies_is_lost_and_ejected(pair: Pair) -> None:
+    pair.engine.act = hangs
+    (worker,) = (worker for worker in pair.fleet.workers if worker.worker_type == "chat")
+    asking = asyncio.create_task(ChatWorkers(pair.fleet, limits).ask("ann", question(), never))
+    await until(lambda: pair.engine.running)
+    await killed(pair.chat)
     with pytest.raises((WorkerLost, EngineFailed)):
         await asking
     assert worker.breaker.state is State.EJECTED
@@ -116,22 +114,22 @@ async def test_a_worker_that_dies_is_lost_and_ejected(house: House) -> None:
 
 
 async def test_a_model_that_hangs_is_asked_no_longer_than_the_policy_says(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = Enhancement.model_validate({**data("enhancement"), "seconds": 0.1})
     monkeypatch.setattr(sys.modules[__name__], "enhancement", lambda: short)
-    house.engine.act = hangs
+    pair.engine.act = hangs
     async with asyncio.timeout(5):
         with pytest.raises(DeadlineExceeded):
-            await ChatWorkers(house.fleet, limits).ask("ann", question(), never)
-        await house.engine.idle.wait()
-    assert [worker.in_flight for worker in house.fleet.workers] == [0, 0]
+            await ChatWorkers(pair.fleet, limits).ask("ann", question(), never)
+        await pair.engine.idle.wait()
+    assert [worker.in_flight for worker in pair.fleet.workers] == [0, 0]
 
 
-async def test_a_model_that_has_said_enough_is_stopped(house: House) -> None:
-    house.engine.act = hangs  # after its first word
-    callback = await ChatWorkers(house.fleet, limits).ask("ann", question(), lambda said: said == "Hel")
+async def test_a_model_that_has_said_enough_is_stopped(pair: Pair) -> None:
+    pair.engine.act = hangs  # after its first word
+    callback = await ChatWorkers(pair.fleet, limits).ask("ann", question(), lambda said: said == "Hel")
     assert callback.assets[0].content == "Hel"
     assert callback.job_id.startswith("chat_enhance_")
     assert (callback.worker_id, callback.assets[0].metadata.model_name) == ("chat_worker_001", "a-real-name")
-    await until(lambda: house.engine.running == 0)
+    await until(lambda: pair.engine.running == 0)

@@ -10,7 +10,7 @@ from atelier.contracts.errors import Draining
 from edge_service.config import EdgeConfig
 from edge_service.fleet import Fleet, discovery
 from edge_service.fleet.discovery import Name, parse, resolve
-from tests.edge_service.fleet.workers import serving, until
+from tests.kit.workers import serving, until
 
 ENTRY = "dns:///chat.atelier:50063"
 

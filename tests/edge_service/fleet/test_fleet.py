@@ -13,8 +13,8 @@ from atelier.contracts.errors import Draining, EngineFailed, WorkerLost
 from atelier.pb.worker.v1 import worker_pb2
 from edge_service.fleet import Fleet, Placement, Worker
 from edge_service.fleet import worker as worker_room
-from tests.edge_service.fleet.frozen import process
-from tests.edge_service.fleet.workers import known, serving, status, until
+from tests.kit.frozen import process
+from tests.kit.workers import known, serving, status, until
 
 
 def of(*workers: Worker) -> Fleet:

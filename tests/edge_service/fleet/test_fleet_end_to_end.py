@@ -10,9 +10,9 @@ import pytest
 
 from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.job.v1 import job_pb2
-from tests.edge_service.conftest import ANN, Calls, StartEdge
-from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, started_worker, until
-from tests.edge_service.fleet.frozen import process
+from tests.kit.edge import ANN, Calls, StartEdge
+from tests.kit.frozen import process
+from tests.kit.steered import SteeredEngine, connected, says, started_worker, until
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from shared import identity
 from shared.server import Server
-from tests.certificates import Authority
-from tests.edge_service.conftest import ANN, Calls, StartEdge
-from tests.edge_service.end_to_end.steered import SteeredEngine, connected, killed, says, started_worker, turn, until
-from tests.logs import everything_logged
+from tests.kit.certificates import Authority
+from tests.kit.edge import ANN, Calls, StartEdge
+from tests.kit.logs import everything_logged
+from tests.kit.steered import SteeredEngine, connected, killed, says, started_worker, turn, until
 
 TOKEN = "token-of-the-workers"
 StartWorker = Callable[..., Any]

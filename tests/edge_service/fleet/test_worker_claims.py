@@ -20,7 +20,7 @@ from atelier.pb.worker.v1.worker_pb2 import (
 )
 from edge_service.fleet import Fleet
 from shared.validation import check
-from tests.edge_service.fleet.workers import status, until
+from tests.kit.workers import status, until
 
 
 def described(**claims: Any) -> WorkerDescription:

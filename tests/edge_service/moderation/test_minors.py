@@ -16,7 +16,7 @@ from edge_service.moderation.words import age_words
 from edge_service.moderation.words import minors_words as safety_words
 from edge_service.planning.chat_contexts import contexts
 from edge_service.planning.presets import choices
-from tests.logs import everything_logged
+from tests.kit.logs import everything_logged
 
 FORBIDDEN = list(adversarial())
 HARMLESS = [

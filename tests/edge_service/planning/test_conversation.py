@@ -23,7 +23,7 @@ from shared.validation import check
 from shared.worker.tokens import TokenCount
 from tests.kit.decided import decided_later
 from tests.kit.policy_tables import data
-from tests.kit.small_fleet import House
+from tests.kit.worker_pair import Pair
 
 SFW, NSFW = edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW
 SYSTEM, USER, ASSISTANT = chat_pb2.CHAT_ROLE_SYSTEM, chat_pb2.CHAT_ROLE_USER, chat_pb2.CHAT_ROLE_ASSISTANT
@@ -216,9 +216,9 @@ async def test_the_decisions_hold_no_content() -> None:
     assert "sentinel" not in str(done.decisions)
 
 
-async def test_a_worker_of_the_fleet_counts(house: House) -> None:
+async def test_a_worker_of_the_fleet_counts(pair: Pair) -> None:
     asked = request("old " * 1000, "old " * 1000, "new")
-    done = await conversation(asked, "", NSFW, counter(house.fleet, "chat", "qwen_instruct"))
+    done = await conversation(asked, "", NSFW, counter(pair.fleet, "chat", "qwen_instruct"))
     assert said(done.request) == ["new"]
 
 

@@ -29,11 +29,11 @@ from edge_service.fleet.chat_client import ChatWorkers
 from edge_service.planning.enhancement import Enhanced, Enhancer, enhance
 from edge_service.planning.enhancement_templates import Enhancement, enhancement
 from edge_service.planning.options import is_enhancement_wanted
-from tests.chat_service.fake_engine import hangs
 from tests.kit.decided import decided_later
+from tests.kit.fake_chat_engine import hangs
 from tests.kit.fake_engine import Script
 from tests.kit.policy_tables import data, without
-from tests.kit.small_fleet import House, following
+from tests.kit.worker_pair import Pair, following
 
 SFW, NSFW = edge_pb2.CONTENT_MODE_SFW, edge_pb2.CONTENT_MODE_NSFW
 PROMPT = "a fox\u00a0 in {prompt} snow\n"
@@ -81,11 +81,11 @@ def improved(fleet: Fleet, job: WorkerJob, mode: edge_pb2.ContentMode, check: An
 
 
 async def enhanced(
-    house: House, script: Script, mode: edge_pb2.ContentMode = SFW, check: object = passes, **options: float
+    pair: Pair, script: Script, mode: edge_pb2.ContentMode = SFW, check: object = passes, **options: float
 ) -> Done:
-    house.engine.act = script
+    pair.engine.act = script
     job = sdxl_pb2.SdxlJob(prompt=PROMPT, type=sdxl_pb2.SDXL_JOB_TYPE_SDXL_IMAGE_FAST)
-    return await improved(house.fleet, job, mode, check, **options)
+    return await improved(pair.fleet, job, mode, check, **options)
 
 
 def failed(done: Done, why: str) -> None:
@@ -99,17 +99,17 @@ def failed(done: Done, why: str) -> None:
     assert decision.why.endswith("; the prompt is as it was sent")
 
 
-async def test_a_good_answer_is_the_prompt_and_the_job_says_who_wrote_it(house: House) -> None:
-    done = await enhanced(house, says(GOOD[:9], GOOD[9:], "\n"))
+async def test_a_good_answer_is_the_prompt_and_the_job_says_who_wrote_it(pair: Pair) -> None:
+    done = await enhanced(pair, says(GOOD[:9], GOOD[9:], "\n"))
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_INSTRUCT)
     (decision,) = done.decisions
     assert (decision.field, decision.to) == ("enhancement_source", "qwen_instruct")
     assert "a-real-name on chat_worker_001" in decision.why
 
 
-async def test_the_model_is_asked_what_the_policy_says(house: House) -> None:
-    await enhanced(house, says(GOOD), NSFW)
-    (asked,) = house.engine.requests
+async def test_the_model_is_asked_what_the_policy_says(pair: Pair) -> None:
+    await enhanced(pair, says(GOOD), NSFW)
+    (asked,) = pair.engine.requests
     table = enhancement()
     template = table.template("qwen_instruct", "sdxl_image_fast", NSFW)
     assert template
@@ -130,31 +130,31 @@ async def goes_on_for_ever(request: TextRequest) -> AsyncGenerator[Delta | Finis
     await asyncio.Event().wait()
 
 
-async def test_a_base_model_is_stopped_where_the_line_ends(house: House) -> None:
-    house.engine.act = goes_on_for_ever
+async def test_a_base_model_is_stopped_where_the_line_ends(pair: Pair) -> None:
+    pair.engine.act = goes_on_for_ever
     job = wan_pb2.WanJob(prompt="a fox", type=wan_pb2.WAN_JOB_TYPE_VIDEO_FAST)
-    done = await improved(house.fleet, job, SFW)
+    done = await improved(pair.fleet, job, SFW)
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
     assert "another-name on chat_worker_001 improved the prompt" in done.decisions[0].why
     assert done.decisions[0].notable
     async with asyncio.timeout(5):
-        await house.engine.idle.wait()
+        await pair.engine.idle.wait()
 
 
-async def test_videos_are_improved_by_the_base_model_up_to_the_end_of_the_line(house: House) -> None:
-    house.engine.act = says(f" {GOOD}\n", "\nShort: a wolf\nDetailed: A grey wolf", reason="length")
+async def test_videos_are_improved_by_the_base_model_up_to_the_end_of_the_line(pair: Pair) -> None:
+    pair.engine.act = says(f" {GOOD}\n", "\nShort: a wolf\nDetailed: A grey wolf", reason="length")
     job = wan_pb2.WanJob(prompt="a fox", type=wan_pb2.WAN_JOB_TYPE_VIDEO7B_FAST_ENHANCED)
-    done = await improved(house.fleet, job, SFW)
+    done = await improved(pair.fleet, job, SFW)
     assert (done.prompt, done.source) == (GOOD, job_pb2.ENHANCEMENT_SOURCE_QWEN_BASE)
-    (asked,) = house.engine.requests
+    (asked,) = pair.engine.requests
     assert asked.model == "qwen_base"
     assert [turn.role for turn in asked.messages] == ["user"]
     assert asked.messages[0].content.endswith("Short: a fox\nDetailed:")
 
 
 @pytest.mark.parametrize("quoted", [f'"{GOOD}"', f"\u201c{GOOD}\u201d\n", f"  {GOOD}  "])
-async def test_marks_around_the_answer_are_not_part_of_the_prompt(house: House, quoted: str) -> None:
-    assert (await enhanced(house, says(quoted))).prompt == GOOD
+async def test_marks_around_the_answer_are_not_part_of_the_prompt(pair: Pair, quoted: str) -> None:
+    assert (await enhanced(pair, says(quoted))).prompt == GOOD
 
 
 @pytest.mark.parametrize(
@@ -176,43 +176,45 @@ async def test_marks_around_the_answer_are_not_part_of_the_prompt(house: House, 
         (raises(RuntimeError("sentinel-8731")), "no chat worker answered (engine_failed)"),
     ],
 )
-async def test_what_is_no_prompt_leaves_the_original_as_it_was(house: House, script: Script, why: str) -> None:
-    failed(await enhanced(house, script), why)
+async def test_what_is_no_prompt_leaves_the_original_as_it_was(pair: Pair, script: Script, why: str) -> None:
+    failed(await enhanced(pair, script), why)
 
 
-async def test_a_model_that_hangs_costs_no_more_time_than_there_is_and_is_stopped(house: House) -> None:
-    done = await enhanced(house, hangs, seconds_left=1.2)
+async def test_a_model_that_hangs_costs_no_more_time_than_there_is_and_is_stopped(pair: Pair) -> None:
+    done = await enhanced(pair, hangs, seconds_left=1.2)
     failed(done, "there was no answer within 0.2 s")
     async with asyncio.timeout(5):
-        await house.engine.idle.wait()
+        await pair.engine.idle.wait()
 
 
 async def test_a_model_that_hangs_costs_no_more_time_than_the_policy_says_and_is_stopped(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = Enhancement.model_validate({**data("enhancement"), "seconds": 0.1})
     monkeypatch.setattr("edge_service.planning.enhancement.enhancement", lambda: table)
-    failed(await enhanced(house, hangs), "there was no answer within 0.1 s")  # the caller would wait for ever
+    failed(await enhanced(pair, hangs), "there was no answer within 0.1 s")  # the caller would wait for ever
     async with asyncio.timeout(5):
-        await house.engine.idle.wait()
+        await pair.engine.idle.wait()
 
 
-async def test_a_caller_who_does_not_wait_gets_the_original_at_once_and_nobody_is_asked(house: House) -> None:
-    failed(await enhanced(house, says(GOOD), seconds_left=1.0), "the caller waits too short a time for it")
-    assert house.engine.requests == []
+async def test_a_caller_who_does_not_wait_gets_the_original_at_once_and_nobody_is_asked(
+    pair: Pair,
+) -> None:
+    failed(await enhanced(pair, says(GOOD), seconds_left=1.0), "the caller waits too short a time for it")
+    assert pair.engine.requests == []
 
 
 @pytest.mark.parametrize(
     ("error", "word"), [(ContentForbidden, "content_forbidden"), (ContentNotAllowed, "content_not_allowed")]
 )
-async def test_an_answer_that_a_rule_refuses_is_dropped_whole(house: House, error: type[Exception], word: str) -> None:
+async def test_an_answer_that_a_rule_refuses_is_dropped_whole(pair: Pair, error: type[Exception], word: str) -> None:
     checked: list[Mapping[str, str]] = []
 
     async def check(texts: Mapping[str, str]) -> None:
         checked.append(texts)
         raise error("sentinel-8731")
 
-    done = await enhanced(house, says(GOOD), check=check)
+    done = await enhanced(pair, says(GOOD), check=check)
     failed(done, f"the answer was refused by the rules ({word})")
     assert checked == [{"prompt": GOOD}]
     assert "sentinel" not in str(done.decisions)

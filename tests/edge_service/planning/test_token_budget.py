@@ -19,7 +19,7 @@ from edge_service.domain.kinds import WorkerJob
 from edge_service.planning.token_budget import NOT_COUNTED, Count, Counts, budget, counter
 from shared.worker.tokens import Counter, TokenCount
 from tests.kit.decided import decided_later
-from tests.kit.small_fleet import House, following
+from tests.kit.worker_pair import Pair, following
 
 LONG = ", ".join(f"{word} lighthouse" for word in ("red", "tall", "old", "white", "burning") * 8)
 
@@ -115,31 +115,31 @@ async def test_if_nobody_counts_the_job_says_so() -> None:
     assert (decision.field, decision.why) == ("prompt", NOT_COUNTED)
 
 
-async def test_a_worker_of_the_type_counts_by_the_model_it_has_loaded(house: House) -> None:
-    counts = await counter(house.fleet, "sdxl")(["a red boat"])
+async def test_a_worker_of_the_type_counts_by_the_model_it_has_loaded(pair: Pair) -> None:
+    counts = await counter(pair.fleet, "sdxl")(["a red boat"])
     assert [(count.tokenizer, list(count.tokens)) for count in counts] == [("clip_l", [5]), ("clip_g", [5])]
 
 
-async def test_a_model_that_is_named_is_the_one_that_counts(house: House) -> None:
+async def test_a_model_that_is_named_is_the_one_that_counts(pair: Pair) -> None:
     for model, limit in (("qwen_instruct", 2048), ("qwen_base", 1024)):
-        (count,) = await counter(house.fleet, "chat", model)(["x"])
+        (count,) = await counter(pair.fleet, "chat", model)(["x"])
         assert (count.limit, count.tokens_per_message) == (limit, 5)
     with pytest.raises(NoWorker):
-        await counter(house.fleet, "chat", "flux")(["x"])
+        await counter(pair.fleet, "chat", "flux")(["x"])
 
 
-async def test_a_worker_without_a_free_slot_counts_all_the_same(house: House) -> None:
-    for worker in house.fleet.workers:
+async def test_a_worker_without_a_free_slot_counts_all_the_same(pair: Pair) -> None:
+    for worker in pair.fleet.workers:
         worker.in_flight = 100
-    assert await counter(house.fleet, "sdxl")(["x"])
+    assert await counter(pair.fleet, "sdxl")(["x"])
 
 
-async def test_a_worker_that_hangs_is_not_waited_for(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_that_hangs_is_not_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_service.planning.token_budget.SECONDS_A_TRY", 0.1)
     ends = threading.Event()
-    monkeypatch.setattr(house.images, "count_tokens", lambda texts: ends.wait(10))
+    monkeypatch.setattr(pair.images, "count_tokens", lambda texts: ends.wait(10))
     with pytest.raises(NoWorker, match="tokens were not counted"):
-        await counter(house.fleet, "sdxl")(["x"])
+        await counter(pair.fleet, "sdxl")(["x"])
     ends.set()
 
 
@@ -155,8 +155,8 @@ async def test_a_worker_that_hangs_is_not_waited_for(house: House, monkeypatch: 
     ],
 )
 async def test_a_count_that_cannot_be_is_none(
-    house: House, monkeypatch: pytest.MonkeyPatch, claim: list[TokenCount]
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, claim: list[TokenCount]
 ) -> None:
-    monkeypatch.setattr(house.images, "count_tokens", lambda texts: claim)
+    monkeypatch.setattr(pair.images, "count_tokens", lambda texts: claim)
     with pytest.raises(NoWorker):
-        await counter(house.fleet, "sdxl")(["x"])
+        await counter(pair.fleet, "sdxl")(["x"])

@@ -18,8 +18,8 @@ from edge_service.references.uploads import Uploads
 from shared.assets import AssetStore
 from tests.edge_service.adapters.test_http_client import listening, standing_for
 from tests.edge_service.adapters.test_url_guard import FORBIDDEN
-from tests.edge_service.pictures import encoded, plain, png_of
 from tests.kit.decided import decided_later
+from tests.kit.pictures import encoded, plain, png_of
 
 LOOPBACK = UrlGuard("127.0.0.0/8")
 PICTURE = plain("red")

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from edge_service.references import decoder
 from edge_service.references import sandbox as images
 from edge_service.references.sandbox import Decoders, InvalidImage, Picture
-from tests.edge_service.pictures import (
+from tests.kit.pictures import (
     chunk,
     corners,
     encoded,

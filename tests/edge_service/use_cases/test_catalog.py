@@ -19,7 +19,7 @@ from edge_service.fleet import Fleet
 from edge_service.planning.presets import choices
 from edge_service.policy import current
 from edge_service.use_cases.catalog import catalog
-from tests.edge_service.conftest import Calls
+from tests.kit.edge import Calls
 
 
 def test_every_job_type_is_listed_with_its_price_and_what_it_does() -> None:

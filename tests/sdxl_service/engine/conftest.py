@@ -9,7 +9,7 @@ import torch
 
 from atelier.small_models import ensure
 from sdxl_service.engine.engine import SdxlEngine
-from tests.sdxl_service.engine.drawing import loaded
+from tests.kit.drawing import loaded
 
 
 @pytest.fixture(scope="module", autouse=True)

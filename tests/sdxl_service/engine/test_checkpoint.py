@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from atelier.contracts.errors import ModelUnusable
 from sdxl_service.engine.engine import SdxlEngine
-from tests.sdxl_service.engine.drawing import draw, loaded, pipeline, pixels
-from tests.sdxl_service.original_layout import save_single_file
+from tests.kit.drawing import draw, loaded, pipeline, pixels
+from tests.kit.original_layout import save_single_file
 
 # diffusers' schedulers still speak to numpy as before its version 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

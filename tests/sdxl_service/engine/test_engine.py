@@ -18,7 +18,7 @@ from atelier.contracts.errors import EngineFailed, InvalidRequest, OutOfMemory
 from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import SCHEDULERS, ImageRequest, Reference
 from shared.worker.engine import Phase, Step
-from tests.sdxl_service.engine.drawing import REQUEST, checkered, draw, generate, pipeline, pixels
+from tests.kit.drawing import REQUEST, checkered, draw, generate, pipeline, pixels
 
 # diffusers' schedulers still speak to numpy as before its version 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

@@ -14,7 +14,7 @@ from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import SCHEDULERS, Picture, Reference
 from sdxl_service.engine.latents import decode, encode
 from shared.worker.engine import Phase, Step
-from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, generate, pipeline, pixels
+from tests.kit.drawing import REQUEST, checkered, difference, draw, generate, pipeline, pixels
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 

@@ -14,7 +14,7 @@ from sdxl_service.engine.engine import SdxlEngine
 from sdxl_service.engine.interface import Reference
 from sdxl_service.engine.prompts import condition
 from shared.worker.engine import Phase, Report, Step
-from tests.sdxl_service.engine.drawing import REQUEST, checkered, difference, draw, ignore, pipeline
+from tests.kit.drawing import REQUEST, checkered, difference, draw, ignore, pipeline
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 

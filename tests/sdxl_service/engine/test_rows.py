@@ -21,7 +21,7 @@ from sdxl_service.engine.interface import SCHEDULERS, ImageRequest, Pictures, Re
 from sdxl_service.engine.prompts import condition
 from sdxl_service.engine.rows import Row
 from shared.worker.engine import Phase, Step
-from tests.sdxl_service.engine.drawing import REQUEST, checkered, draw, generate, generated, ignore, loaded, pipeline
+from tests.kit.drawing import REQUEST, checkered, draw, generate, generated, ignore, loaded, pipeline
 
 # diffusers' schedulers still speak to numpy as before its version 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

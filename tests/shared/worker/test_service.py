@@ -17,10 +17,10 @@ from shared.worker.models import Models
 from shared.worker.service import WorkerServicer
 from shared.worker.slots import Slots
 from shared.worker.tokens import TokenCount
-from tests.conftest import Serve
-from tests.counting import count_words
+from tests.kit.counting import count_words
 from tests.kit.fake_engine import FakeEngine
-from tests.shared.stand_in import StandIn
+from tests.kit.servers import Serve
+from tests.kit.stand_in import StandIn
 
 MODEL = Model("", "tiny-sdxl", ("compel",), size_multiple=8, min_side=64, max_pixels=1 << 20)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from atelier.small_models import ensure
-from tests.wan_service.engine.filming import loaded, make
+from tests.kit.filming import loaded, make
 from wan_service.engine.engine import WanEngine
 from wan_service.engine.interface import VideoResult
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from atelier.contracts.errors import ModelUnusable
-from tests.wan_service.engine.filming import STILL, TRANSFORMER, loaded, make, pipeline, pixels
+from tests.kit.filming import STILL, TRANSFORMER, loaded, make, pipeline, pixels
 from wan_service.engine.engine import WanEngine
 
 # diffusers' schedulers still speak to numpy as before its version 2.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from atelier.contracts.errors import EngineFailed, InvalidRequest, OutOfMemory
 from shared.worker.engine import Phase, Step
-from tests.wan_service.engine.filming import REQUEST, STILL, decoded, generate, make, pipeline, pixels
+from tests.kit.filming import REQUEST, STILL, decoded, generate, make, pipeline, pixels
 from wan_service.engine.engine import WanEngine
 from wan_service.engine.interface import VideoRequest, VideoResult
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from atelier.contracts.errors import EngineFailed, ModelUnusable, OutOfMemory
-from tests.wan_service.engine.filming import REQUEST, STILL, TRANSFORMER, generate, generated, loaded, pipeline
+from tests.kit.filming import REQUEST, STILL, TRANSFORMER, generate, generated, loaded, pipeline
 from wan_service.engine.decode import decode
 from wan_service.engine.engine import WanEngine
 from wan_service.engine.interface import VideoRequest, VideoResult

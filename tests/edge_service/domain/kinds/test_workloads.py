@@ -1,7 +1,7 @@
 import pytest
 
 from edge_service.domain.kinds import WorkerJob, Workload, kind_of
-from tests.edge_service.queue.estimates.cost_jobs import chat, defaults, sdxl
+from tests.kit.cost_jobs import chat, defaults, sdxl
 
 
 def workload(job: WorkerJob) -> Workload:

@@ -16,7 +16,7 @@ from edge_service.queue.estimates.cost_model import MAX_PRICED, MAX_SAMPLES, REP
 from edge_service.queue.estimates.first_guesses import first_guesses
 from edge_service.queue.estimates.statistics import deviation, measured, together
 from edge_service.queue.rows import Lease
-from tests.edge_service.queue.estimates.cost_jobs import chat, defaults, sdxl
+from tests.kit.cost_jobs import chat, defaults, sdxl
 from tests.kit.job_tables import PLENTY
 
 

@@ -27,8 +27,8 @@ from edge_service.queue.webhooks import delivery as webhooks_module
 from edge_service.queue.webhooks.delivery import Webhooks, delay_seconds, problem_of
 from edge_service.queue.webhooks.payload import secret_of
 from shared.assets import AssetStore
-from tests.edge_service.receiver import Receiver, receiving, until
 from tests.kit.job_tables import Jobs, plan
+from tests.kit.receiver import Receiver, receiving, until
 
 HOUSE = b"the secret of the house"
 LOOPBACK = "127.0.0.0/8"

@@ -19,9 +19,9 @@ from edge_service.queue.store import Store
 from edge_service.queue.webhooks import delivery as module
 from edge_service.queue.webhooks.delivery import Webhooks
 from shared.assets import AssetStore
-from tests.edge_service.adapters.listening import cut_connections, listening
-from tests.edge_service.receiver import Receiver, receiving, until
 from tests.kit.job_tables import Jobs, plan
+from tests.kit.listening import cut_connections, listening
+from tests.kit.receiver import Receiver, receiving, until
 
 AT_ONCE_SECONDS = 0.8
 ERROR = job_pb2.JobError(reason=job_pb2.ERROR_REASON_ENGINE_FAILED, message="it broke")

@@ -17,12 +17,12 @@ from chat_service.servicer import chat_worker
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import sdxl_worker
 from shared.server import Server
-from tests.bad_input import MEGABYTE, OURS, broken, mangled, outcome, reason, refused, violations
-from tests.chat_service.fake_engine import FakeEngine as FakeChatEngine
-from tests.sdxl_service.fake_engine import JOB as SDXL_JOB
-from tests.sdxl_service.fake_engine import FakeEngine as FakeSdxlEngine
-from tests.wan_service.fake_engine import JOB as WAN_JOB
-from tests.wan_service.fake_engine import FakeEngine as FakeWanEngine
+from tests.kit.bad_input import MEGABYTE, OURS, broken, mangled, outcome, reason, refused, violations
+from tests.kit.fake_chat_engine import FakeEngine as FakeChatEngine
+from tests.kit.fake_sdxl_engine import JOB as SDXL_JOB
+from tests.kit.fake_sdxl_engine import FakeEngine as FakeSdxlEngine
+from tests.kit.fake_wan_engine import JOB as WAN_JOB
+from tests.kit.fake_wan_engine import FakeEngine as FakeWanEngine
 from wan_service.config import WanConfig
 from wan_service.servicer import wan_worker
 

@@ -11,7 +11,7 @@ from atelier.contracts.errors import from_rpc_error, status_of
 from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from edge_service.accounts import tiers as module
 from edge_service.accounts.tiers import Quotas, Tiers
-from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
+from tests.kit.edge import ANN, BOB, Calls, StartEdge
 
 IMAGE = {"type": "sdxl_image_fast", "prompt": "a fox"}
 

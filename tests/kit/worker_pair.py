@@ -11,9 +11,9 @@ from edge_service.fleet import Fleet
 from sdxl_service.config import SdxlConfig
 from sdxl_service.servicer import sdxl_worker
 from shared.server import Server
-from tests.chat_service.fake_engine import FakeEngine as FakeChatEngine
-from tests.edge_service.fleet.workers import serving, until
-from tests.sdxl_service.fake_engine import FakeEngine as FakeImageEngine
+from tests.kit.fake_chat_engine import FakeEngine as FakeChatEngine
+from tests.kit.fake_sdxl_engine import FakeEngine as FakeImageEngine
+from tests.kit.workers import serving, until
 
 
 @contextlib.asynccontextmanager
@@ -41,7 +41,7 @@ async def drawing(folder: Path, engine: FakeImageEngine) -> AsyncIterator[Server
 
 
 @dataclass
-class House:
+class Pair:
     """The fleet, the chat worker and its engine, whose script a test may change, and the engine of the image worker."""
 
     fleet: Fleet
@@ -51,11 +51,11 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
     engine, painter = FakeChatEngine(), FakeImageEngine()
     async with (
         serving(engine=engine, slots=4) as chat,
         drawing(tmp_path, painter) as images,
         following(chat.address, images.address) as fleet,
     ):
-        yield House(fleet, engine, chat, painter)
+        yield Pair(fleet, engine, chat, painter)

@@ -10,8 +10,8 @@ from sdxl_service.engine.interface import ImageRequest, Picture, Pictures
 from shared.worker.blocking import ended
 from shared.worker.engine import Model, Phase, Step
 from shared.worker.tokens import TokenCount
-from tests.counting import count_words
 from tests.kit import fake_engine
+from tests.kit.counting import count_words
 
 JOB: dict[str, Any] = {
     "id": "sdxl_image_high_1734567890_abc123",

@@ -15,11 +15,11 @@ from edge_service.accounts import tiers as module
 from edge_service.accounts.tiers import ABILITIES
 from edge_service.domain.job_types import job_types
 from edge_service.domain.kinds import kind_of
-from tests.bad_input import reason
-from tests.edge_service.auth.issuer import AUDIENCE, Key, key_set, token
-from tests.edge_service.conftest import Calls, new_database, started_edge
-from tests.edge_service.end_to_end.steered import says, turn, until
-from tests.edge_service.end_to_end.test_uploads import create, put
+from tests.journeys.edge.test_uploads import create, put
+from tests.kit.bad_input import reason
+from tests.kit.edge import Calls, new_database, started_edge
+from tests.kit.issuer import AUDIENCE, Key, key_set, token
+from tests.kit.steered import says, turn, until
 
 ISSUER = "https://issuer.example"
 FOX = {"type": "sdxl_image_fast", "prompt": "a red fox"}

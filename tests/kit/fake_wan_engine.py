@@ -7,8 +7,8 @@ from atelier.contracts.json_form import from_spec_dict
 from atelier.pb.wan.v1 import wan_pb2
 from shared.worker.engine import Model, Phase, Step
 from shared.worker.tokens import TokenCount
-from tests.counting import count_words
 from tests.kit import fake_engine
+from tests.kit.counting import count_words
 from wan_service.engine.interface import VideoRequest, VideoResult
 
 JOB: dict[str, Any] = {

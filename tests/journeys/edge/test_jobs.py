@@ -14,9 +14,9 @@ from edge_service.planning.chat_contexts import contexts
 from edge_service.queue import dispatcher, leases
 from edge_service.queue.execution import Execution
 from shared.server import Server
-from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
-from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, started_worker, turn, until
-from tests.logs import everything_logged
+from tests.kit.edge import ANN, BOB, Calls, StartEdge
+from tests.kit.logs import everything_logged
+from tests.kit.steered import SteeredEngine, connected, says, started_worker, turn, until
 
 
 async def _read(call):

@@ -16,7 +16,7 @@ from edge_service.policies.registry import load
 from edge_service.policy.folder import BUILT_IN
 from edge_service.policy.snapshot import in_force, use
 from shared.server import Server
-from tests.edge_service.conftest import ANN, Calls
+from tests.kit.edge import ANN, Calls
 
 WANTED = """
 presets:

@@ -14,7 +14,7 @@ from atelier.contracts import errors
 from atelier.pb.edge.v1 import edge_pb2
 from edge_service.adapters.database import Database
 from shared.assets import AssetStore
-from tests.edge_service.conftest import ANN, BOB, Calls, StartEdge
+from tests.kit.edge import ANN, BOB, Calls, StartEdge
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(100)
 

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2 as details_pb2
 
 from atelier.contracts.errors import status_of
 from atelier.contracts.validation import ValidationConfig, rules
-from tests.bounds import edges, put
+from tests.kit.bounds import edges, put
 
 MEGABYTE = 2**20
 FAR = {"double": [-1e9, 1e9], "uint32": [2**32 - 1]}

@@ -18,7 +18,7 @@ from edge_service.bootstrap import Edge
 from edge_service.config import EdgeConfig
 from edge_service.queue.watch.hub import HEARTBEAT_SECONDS
 from shared.server import Server
-from tests.grpc_web import ASKED_HEADERS, Answer, Page
+from tests.kit.grpc_web import ASKED_HEADERS, Answer, Page
 
 TOKEN = "token-of-a-web-page"
 GET_CATALOG = "/atelier.edge.v1.CatalogService/GetCatalog"

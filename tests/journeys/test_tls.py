@@ -7,8 +7,8 @@ import pytest
 from atelier.client import AsyncClient
 from atelier.connection import _with_port
 from atelier.errors import EdgeUnreachable
-from tests.certificates import Authority
-from tests.edge_service.conftest import ANN, StartEdge
+from tests.kit.certificates import Authority
+from tests.kit.edge import ANN, StartEdge
 
 
 async def test_a_client_calls_over_tls_and_knows_whom(

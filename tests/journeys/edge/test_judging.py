@@ -7,9 +7,9 @@ import grpc
 import pytest
 
 from atelier.pb.edge.v1 import edge_pb2
-from tests.edge_service.conftest import ANN, Calls
-from tests.edge_service.end_to_end.steered import says
-from tests.edge_service.end_to_end.test_intake import FORBIDDEN, FOX, policies, refused
+from tests.journeys.edge.test_intake import FORBIDDEN, FOX, policies, refused
+from tests.kit.edge import ANN, Calls
+from tests.kit.steered import says
 
 FILM = {"type": "video_fast", "prompt": "a red fox"}
 NUDE = {"prompt": "a nude woman, oil painting"}

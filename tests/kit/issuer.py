@@ -77,3 +77,13 @@ class LocalIssuer:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Clock:
+    """Seconds that go by only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -24,8 +24,8 @@ from edge_service.doors.http import uploads as receiving
 from edge_service.queue.retention import Keep, Retention
 from edge_service.references.uploads import Source, Uploads
 from shared.assets import AssetStore
-from tests.edge_service.conftest import ANN, BOB, GUEST, Calls, StartEdge
-from tests.edge_service.pictures import encoded, plain
+from tests.kit.edge import ANN, BOB, GUEST, Calls, StartEdge
+from tests.kit.pictures import encoded, plain
 
 PICTURE = plain("red", "JPEG")
 

@@ -22,9 +22,9 @@ from edge_service.queue.leases import Leases, Unwritten
 from edge_service.queue.rows import AssetRow, WorkerSlot
 from edge_service.references.uploads import Source
 from shared.server import Server
-from tests.bad_input import reason
-from tests.edge_service.conftest import ANN, BOB, Calls, new_database, started_edge
-from tests.edge_service.pictures import plain
+from tests.kit.bad_input import reason
+from tests.kit.edge import ANN, BOB, Calls, new_database, started_edge
+from tests.kit.pictures import plain
 
 METHODS = {
     f"{service.name}.{method.name}": method
@@ -68,7 +68,7 @@ ABSENT = {
     "key": "nothing_1", "user": "nobody",
 }  # fmt: skip
 # These name nothing that could be another's. What they make or read is the caller's alone, which these tests say.
-END_TO_END = "tests/edge_service/end_to_end"
+END_TO_END = "tests/journeys/edge"
 SHOWN_BY = {
     "ChatService.Chat": f"{END_TO_END}/test_intake.py::test_a_context_begins_the_conversation",
     "AssetService.CreateUpload":

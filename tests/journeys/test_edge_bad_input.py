@@ -10,7 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from atelier.contracts.json_form import from_spec_dict
 from atelier.pb.edge.v1 import edge_pb2
-from tests.bad_input import OURS, call, mangled, outcome, reason, refused, text_fields, violations
+from tests.kit.bad_input import OURS, call, mangled, outcome, reason, refused, text_fields, violations
 
 METHODS = [
     method for service in edge_pb2.DESCRIPTOR.services_by_name.values() for method in service.methods_by_name.values()

@@ -16,8 +16,8 @@ from edge_service.planning import planner as plan
 from edge_service.queue import retries
 from edge_service.queue.estimates.queue_forecast import QueueForecast
 from shared.server import Server
-from tests.edge_service.conftest import ANN, Calls, StartEdge
-from tests.edge_service.end_to_end.steered import SteeredEngine, connected, killed, says, started_worker, until
+from tests.kit.edge import ANN, Calls, StartEdge
+from tests.kit.steered import SteeredEngine, connected, killed, says, started_worker, until
 
 
 async def refused(call) -> grpc.aio.AioRpcError:

@@ -9,8 +9,8 @@ from atelier.contracts.errors import InvalidRequest, from_rpc_error
 from atelier.pb.edge.v1 import edge_pb2, edge_pb2_grpc
 from atelier.pb.job.v1 import job_pb2
 from atelier.webhooks import verify
-from tests.edge_service.conftest import ANN, Calls, StartEdge
-from tests.edge_service.receiver import Receiver, receiving, until
+from tests.kit.edge import ANN, Calls, StartEdge
+from tests.kit.receiver import Receiver, receiving, until
 
 JOB = {"type": "sdxl_image_fast", "prompt": "a fox"}
 

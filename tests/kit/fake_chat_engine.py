@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Sequence
 from chat_service.engine.interface import Delta, Finished, TextRequest
 from shared.worker.engine import Memory, Model
 from shared.worker.tokens import TokenCount
-from tests.counting import count_words
 from tests.kit import fake_engine
+from tests.kit.counting import count_words
 from tests.kit.fake_engine import Script
 
 END = Finished(

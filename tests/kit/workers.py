@@ -9,7 +9,7 @@ from chat_service.config import ChatConfig
 from chat_service.servicer import chat_worker
 from edge_service.fleet import Worker
 from shared.server import Server
-from tests.chat_service.fake_engine import FakeEngine
+from tests.kit.fake_chat_engine import FakeEngine
 
 
 def status(slots: int, free: int, accepting: bool = True, waiting: int = 0) -> worker_pb2.WatchStatusResponse:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 from chat_service.config import ChatConfig
 from chat_service.servicer import chat_worker
 from shared import config, server
-from tests.chat_service.fake_engine import FakeEngine, {script}
+from tests.kit.fake_chat_engine import FakeEngine, {script}
 
 told = config.load(ChatConfig, "chat_service")
 server.run(chat_worker(told, lambda _: FakeEngine(script={script})), told)

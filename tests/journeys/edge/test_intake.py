@@ -22,10 +22,10 @@ from edge_service.policy import current
 from edge_service.policy.folder import BUILT_IN
 from edge_service.policy.snapshot import in_force, use
 from shared.server import Server
-from tests.bad_input import reason
-from tests.edge_service.conftest import BOB, Calls, StartEdge
-from tests.edge_service.end_to_end.steered import SteeredEngine, connected, says, turn, until
-from tests.logs import everything_logged
+from tests.kit.bad_input import reason
+from tests.kit.edge import BOB, Calls, StartEdge
+from tests.kit.logs import everything_logged
+from tests.kit.steered import SteeredEngine, connected, says, turn, until
 
 FOX = {"type": "sdxl_image_fast", "prompt": "a red fox"}
 # One of a minor and one that is sexual, as mild as can be: together they are refused in every mode.
@@ -79,8 +79,8 @@ async def test_what_is_forbidden_is_refused_in_every_mode_stored_nowhere_and_log
     assert [(row["actor"], row["subject"], row["reason"]) for row in audited] == [
         ("ann", "sdxl_image_fast", "CONTENT_FORBIDDEN")
     ] * 2
-    [house] = await rows(database_url, "SELECT value FROM secrets WHERE name = 'audit'")
-    expected = digest({"prompt": ", ".join(FORBIDDEN)}, bytes(house["value"]))
+    [secret] = await rows(database_url, "SELECT value FROM secrets WHERE name = 'audit'")
+    expected = digest({"prompt": ", ".join(FORBIDDEN)}, bytes(secret["value"]))
     assert [row["digest"] for row in audited] == [expected] * 2
     assert "teen" not in everything_logged(caplog)
 

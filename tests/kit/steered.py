@@ -15,8 +15,8 @@ from chat_service.servicer import chat_worker
 from shared.server import Server
 from shared.worker.engine import Model
 from shared.worker.tokens import TokenCount
-from tests.counting import count_words
-from tests.edge_service.conftest import Calls
+from tests.kit.counting import count_words
+from tests.kit.edge import Calls
 from tests.kit.fake_engine import FakeEngine
 
 

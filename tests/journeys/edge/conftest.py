@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.server import Server
-from tests.edge_service.conftest import ANN, Calls, StartEdge
-from tests.edge_service.end_to_end.steered import SteeredEngine, connected, started_worker
+from tests.kit.edge import ANN, Calls, StartEdge
+from tests.kit.steered import SteeredEngine, connected, started_worker
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ ResultT = TypeVar("ResultT")
 
 def in_thread(thread: Executor | None, function: Callable[[], ResultT]) -> "asyncio.Future[ResultT]":
     """Starts a function in a thread of the executor; None stands for the event loop's own."""
-    return asyncio.get_running_loop().run_in_executor(thread, _carried, function)
+    return asyncio.get_running_loop().run_in_executor(thread, carried, function)
 
 
 async def ended(running: "asyncio.Future[ResultT]") -> ResultT:
@@ -27,7 +27,7 @@ async def ended(running: "asyncio.Future[ResultT]") -> ResultT:
     return running.result()
 
 
-def _carried(function: Callable[[], ResultT]) -> ResultT:
+def carried(function: Callable[[], ResultT]) -> ResultT:
     """What the function returns. Raises RuntimeError for what no future can carry to the event loop."""
     try:
         return function()

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from atelier.contracts.errors import Cancelled, EngineFailed
-from shared.worker.blocking import ended, in_thread
+from shared.worker.blocking import carried, ended
 from shared.worker.engine import Phase, Report, Step
 
 ResultT = TypeVar("ResultT")
@@ -59,6 +59,7 @@ class _Job(Generic[RequestT, RowT]):
         self.request = request
         self.rows: Sequence[RowT] = ()
         self.gone = False
+        self.pending: Future[Any] | None = None
         self.events: asyncio.Queue[Any] = asyncio.Queue()
         self.denoised: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
@@ -72,10 +73,11 @@ class _Job(Generic[RequestT, RowT]):
         if self.gone:
             raise Cancelled("the caller has gone")
 
-    @property
-    def waiting(self) -> list[RowT]:
-        """The rows that have steps left."""
-        return [row for row in self.rows if row.done < row.total]
+    def leave(self) -> None:
+        """Ends the job at its next step or report; a stage that waits for its thread is not begun."""
+        self.gone = True
+        if self.pending:
+            self.pending.cancel()
 
     def settle(self, error: BaseException | None = None) -> None:
         """Ends denoising, with an error or without."""
@@ -103,8 +105,9 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
 
     def use_one_thread(self) -> None:
         """Runs everything in the engine's thread, for pipelines whose parts cannot run at the same time."""
-        self._beside.shutdown(wait=False)
-        self._beside = self._thread
+        if self._beside is not self._thread:
+            self._beside.shutdown(wait=False)
+            self._beside = self._thread
 
     async def call(self, function: Callable[[], ResultT]) -> ResultT:
         """Runs a function in the engine's thread, between two steps. Cancelling waits for its end."""
@@ -125,7 +128,7 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
                 yield event
             carrying.result()
         finally:
-            job.gone = True
+            job.leave()
             with contextlib.suppress(Exception):  # raised above already, unless no caller is left
                 await ended(carrying)
             self._jobs.discard(job)
@@ -134,7 +137,7 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
         """Frees the threads. Jobs that still run end at their next step or report, with Cancelled."""
         self._closed = True
         for job in self._jobs:
-            job.gone = True
+            job.leave()
         for thread in {self._thread, self._beside}:
             thread.shutdown(wait=False)
 
@@ -149,40 +152,44 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
             job.events.put_nowait(await self._stage(job, partial(self._stepper.finish, row, job.report)))
 
     async def _stage(self, job: _Job[RequestT, RowT], function: Callable[[], ResultT]) -> ResultT:
-        def checked() -> ResultT:
+        job.check()
+        job.pending = pending = self._submit(self._beside, function)
+        try:
+            return await asyncio.wrap_future(pending)
+        except asyncio.CancelledError:
             job.check()
-            return function()
-
-        return await self._run(self._beside, checked)
+            raise
 
     async def _step_in_turn(self) -> None:
         """Gives the jobs one step each in turn, until none is left."""
         try:
             while self._turns:
                 job = self._turns.popleft()
-                if job.gone:
-                    job.settle(Cancelled("the caller has gone"))
-                elif waiting := job.waiting:
-                    await self._step(job, waiting)
-                else:
-                    job.settle()
+                try:
+                    await self._step(job)
+                except Exception as error:
+                    job.settle(error)
         finally:
             self._stepping = None
 
-    async def _step(self, job: _Job[RequestT, RowT], waiting: Sequence[RowT]) -> None:
-        """One step of the rows of a job that can share it with the first of them."""
-        try:
-            key = self._stepper.key(waiting[0])
-            rows = [row for row in waiting if self._stepper.key(row) == key]
-            await self._run(self._thread, partial(self._stepper.step, rows))
-        except Exception as error:
-            job.settle(error)
+    async def _step(self, job: _Job[RequestT, RowT]) -> None:
+        """One step of the rows of a job that can share it with the first of them, if it has steps left."""
+        job.check()
+        waiting = [row for row in job.rows if row.done < row.total]
+        if not waiting:
+            job.settle()
             return
+        key = self._stepper.key(waiting[0])
+        together = [row for row in waiting if self._stepper.key(row) == key]
+        await self._run(self._thread, partial(self._stepper.step, together))
         steps = max(row.total for row in job.rows)
         job.events.put_nowait(Step(Phase.DENOISING, min(row.done for row in job.rows), steps))
         self._turns.append(job)
 
     def _run(self, thread: ThreadPoolExecutor, function: Callable[[], ResultT]) -> "asyncio.Future[ResultT]":
+        return asyncio.wrap_future(self._submit(thread, function))
+
+    def _submit(self, thread: ThreadPoolExecutor, function: Callable[[], ResultT]) -> "Future[ResultT]":
         if self._closed:
             raise EngineFailed("the engine is closed")
-        return in_thread(thread, function)
+        return thread.submit(carried, function)

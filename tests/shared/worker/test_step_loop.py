@@ -173,6 +173,7 @@ async def test_steps_have_a_thread_of_their_own(loop: Loop, steps: Steps) -> Non
 
 async def test_one_thread_does_everything_where_parts_cannot_run_at_once(loop: Loop, steps: Steps) -> None:
     loop.use_one_thread()
+    loop.use_one_thread()
     await everything(loop, Request("a"))
     assert len(set(steps.threads.values())) == 1
 
@@ -191,6 +192,21 @@ async def test_the_steps_of_others_go_on_while_a_job_is_decoded(loop: Loop, step
     await slow
     await encoding
     await other.aclose()
+
+
+async def test_a_job_that_waits_behind_the_decoding_of_another_is_left_at_once(loop: Loop, steps: Steps) -> None:
+    release = threading.Event()
+    steps.fail = lambda stage, name: release.wait(5) and None if (stage, name) == ("finish", "slow") else None
+    slow = asyncio.create_task(everything(loop, Request("slow", 1)))
+    await until(lambda: "finish slow" in steps.log)
+    waiting = asyncio.create_task(everything_closed(loop, Request("waiting")))
+    await asyncio.sleep(0.02)
+    waiting.cancel()
+    await asyncio.wait({waiting}, timeout=1)
+    assert waiting.cancelled()
+    release.set()
+    assert (await slow)[-1] == "slow0 after 1"
+    assert "begin waiting" not in steps.log
 
 
 @pytest.mark.parametrize("stage", ["begin", "step", "finish"])
@@ -230,6 +246,20 @@ async def test_what_no_future_carries_fails_the_job_and_nothing_else(
 async def test_an_error_in_the_key_of_a_row_fails_its_job_alone(loop: Loop) -> None:
     with pytest.raises(IndexError):
         await asyncio.wait_for(everything(loop, Request("a", rows=2, keys=("only one",))), 5)
+    assert (await everything(loop, Request("next")))[-1] == "next0 after 3"
+
+
+async def test_a_row_that_cannot_say_how_far_it_is_fails_its_job_alone(loop: Loop, steps: Steps) -> None:
+    class Broken(Row):
+        @property
+        def total(self) -> int:
+            raise ZeroDivisionError
+
+    begin = steps.begin
+    steps.begin = lambda request, report: [Broken(request, 0)]  # type: ignore[method-assign]
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(everything(loop, Request("bad")), 5)
+    steps.begin = begin  # type: ignore[method-assign]
     assert (await everything(loop, Request("next")))[-1] == "next0 after 3"
 
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
 import grpc
 
+from atelier.contracts.capabilities import needed_by_image
 from atelier.contracts.errors import AssetNotFound, CapabilityMissing, InvalidRequest, ReferenceUnusable, Violation
 from atelier.contracts.sizes import size_problem
 from atelier.contracts.validation import enum_word, enum_words
@@ -128,24 +129,12 @@ def _asset(drawn: Pictures, index: int, stored: Stored) -> sdxl_pb2.SdxlAsset:
 
 def refuse_impossible(job: sdxl_pb2.SdxlJob, model: Model) -> None:
     """Raises CapabilityMissing or InvalidRequest for what the loaded model cannot do."""
-    for ability, field in _abilities(job):
+    for ability, field in needed_by_image(job):
         if ability not in model.capabilities:
-            raise CapabilityMissing(f"{field}: {model.real_name} cannot do {ability}")
+            raise CapabilityMissing(f"job.{field}: {model.real_name} cannot do {ability}")
     width, height = size(job)
     if problem := size_problem(width, height, model):
         raise InvalidRequest(Violation(FIELDS["resolution"], problem))
-
-
-def _abilities(job: sdxl_pb2.SdxlJob) -> Iterator[tuple[str, str]]:
-    """The optional abilities a job needs, each with the field that asks for it."""
-    if job.compel_enabled:
-        yield "compel", "job.compel_enabled"
-    kind = job.metadata.reference_type
-    if kind:  # always there with a picture
-        yield (
-            f"reference_{enum_word('ReferenceType', sdxl_pb2.ReferenceType.Name(kind))}",
-            "job.metadata.reference_type",
-        )
 
 
 def image_request(job: sdxl_pb2.SdxlJob, model: str, reference: Reference | None) -> ImageRequest:

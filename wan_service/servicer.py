@@ -1,15 +1,16 @@
 """The video worker's handler: message -> engine call -> events."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 
+from atelier.contracts.capabilities import needed_by_video
 from atelier.contracts.errors import CapabilityMissing, InvalidRequest, Violation
 from atelier.contracts.sizes import size_problem
-from atelier.contracts.validation import enum_word, enum_words
+from atelier.contracts.validation import enum_words
 from atelier.pb.job.v1 import job_pb2
 from atelier.pb.wan.v1 import wan_pb2, wan_pb2_grpc
 from shared.assets import AssetStore, Stored
@@ -101,19 +102,11 @@ def _asset(film: VideoResult, stored: Stored) -> wan_pb2.WanAsset:
 
 def refuse_impossible(job: wan_pb2.WanJob, model: Model) -> None:
     """Raises CapabilityMissing or InvalidRequest for what the loaded model cannot do."""
-    for ability, field in _abilities(job):
+    for ability, field in needed_by_video(job):
         if ability not in model.capabilities:
-            raise CapabilityMissing(f"{field}: {model.real_name} cannot do {ability}")
+            raise CapabilityMissing(f"job.{field}: {model.real_name} cannot do {ability}")
     if problem := size_problem(job.config.width, job.config.height, model):
         raise InvalidRequest(Violation("job.config.width x job.config.height", problem))
-
-
-def _abilities(job: wan_pb2.WanJob) -> Iterator[tuple[str, str]]:
-    """The optional abilities a job needs, each with the field that asks for it."""
-    mode = job.config.reference_mode
-    if mode != wan_pb2.WAN_REFERENCE_MODE_NONE:
-        word = enum_word("WanReferenceMode", wan_pb2.WanReferenceMode.Name(mode))
-        yield f"reference_{word}", "job.config.reference_mode"
 
 
 def video_request(job: wan_pb2.WanJob, model: str) -> VideoRequest:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from atelier.contracts.capabilities import needed_by_image
 from atelier.contracts.errors import InvalidRequest, Violation
 from atelier.contracts.prompt_weights import Unreadable, read
 from atelier.contracts.validation import enum_word, enum_words
@@ -61,16 +62,7 @@ class SdxlKind(Kind[sdxl_pb2.SdxlJob, sdxl_pb2.SdxlCallback]):
         callback.metadata.enhancement_source = job.enhancement_source or job_pb2.ENHANCEMENT_SOURCE_NONE
 
     def abilities(self, job: sdxl_pb2.SdxlJob) -> list[tuple[str, str]]:
-        needed: list[tuple[str, str]] = []
-        if job.compel_enabled or job.compel_weights:
-            needed.append(("compel", "compel_enabled" if job.compel_enabled else "compel_weights"))
-        has_picture = job.metadata.reference_image_url or job.references.HasField("image")
-        if has_picture or job.metadata.reference_type:
-            kind = sdxl_pb2.ReferenceType.Name(job.metadata.reference_type or sdxl_pb2.REFERENCE_TYPE_COMPOSITION)
-            is_asked = job.metadata.reference_type not in (0, sdxl_pb2.REFERENCE_TYPE_COMPOSITION)
-            field = "metadata.reference_type" if is_asked or not has_picture else REFERENCE
-            needed.append((f"reference_{enum_word('ReferenceType', kind)}", field))
-        return needed
+        return needed_by_image(job)
 
     def workload(self, job: sdxl_pb2.SdxlJob) -> Workload:
         config = job.config

@@ -5,13 +5,14 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from atelier.contracts.capabilities import needed_by_video
 from atelier.contracts.validation import enum_word, enum_words
 from atelier.pb.edge.v1 import edge_pb2
 from atelier.pb.job.v1 import job_pb2
 from atelier.pb.wan.v1 import wan_pb2, wan_pb2_grpc
 from edge_service.domain.decisions import decide
 from edge_service.domain.kinds.kind import Kind, Size, WantedReference, Workload, denoising_work
-from edge_service.domain.kinds.wan_references import NONE, SLOTS, mode_word, named, resolve_video_references
+from edge_service.domain.kinds.wan_references import NONE, SLOTS, named, resolve_video_references
 
 SEEDS = 2**31
 # Frames that Wan's VAE makes out of one latent frame, the first one excepted.
@@ -60,9 +61,8 @@ class WanKind(Kind[wan_pb2.WanJob, wan_pb2.WanCallback]):
         callback.metadata.auto_enhancement = bool(job.enhancement_source and is_enhanced_type)
 
     def abilities(self, job: wan_pb2.WanJob) -> list[tuple[str, str]]:
-        if job.config.reference_mode not in (wan_pb2.WAN_REFERENCE_MODE_UNSPECIFIED, NONE):
-            return [(f"reference_{mode_word(job.config.reference_mode)}", "config.reference_mode")]
-        return [("reference_single", field) for field in self._addresses(job)]  # a mode that is not resolved yet
+        # A mode that is not resolved yet needs a model that takes pictures at all.
+        return needed_by_video(job) or [("reference_single", field) for field in self._addresses(job)]
 
     def workload(self, job: wan_pb2.WanJob) -> Workload:
         latents = 1 + math.ceil((job.config.frames - 1) / FRAMES_PER_LATENT)

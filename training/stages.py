@@ -10,18 +10,19 @@ from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import nn
 
 from atelier.small_models import sdxl_trained, wan_trained, weights
-from training import checkpoints, sdxl_decoder, wan_vae
+from training import checkpoints, sdxl_encoder, wan_vae
+from training.patches import scene_patches
 from training.sdxl_decoder import SdxlDecoder
+from training.sdxl_encoder import patches_of
 from training.sdxl_unet import SdxlUnet
-from training.sdxl_vae import SdxlVae
+from training.sdxl_words import SdxlWords
 from training.sprites import Sprites
 from training.task import Device, Task
 from training.wan_vace import WanVace
 from training.wan_vae import WanVae
 
 # How many pictures encoder and decoder learn from together, before latents get their meaning for good.
-# After 12,000 ordinary scenes (74 shared minutes) skies and grounds were right and objects still had no hue.
-SDXL_VAE_SAMPLES: Final[int] = 60_000
+SDXL_WORDS_SAMPLES: Final[int] = 60_000
 WAN_VAE_SAMPLES: Final[int] = 40_000
 
 
@@ -62,17 +63,16 @@ def next_stage(families: tuple[str, ...], folder: Path) -> Stage:
     return min(ready, key=lambda stage: stage.seconds(folder) / stage.share)
 
 
-def _sdxl_vae(sprites: Sprites, device: Device, folder: Path) -> Task:
-    torch.manual_seed(0)
-    return SdxlVae(sprites, device, sdxl_trained.vae())
+def _sdxl_words(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return SdxlWords(device, folder)
 
 
 def _sdxl_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return SdxlDecoder(sprites, device, frozen_sdxl_vae(sprites, device, folder))
+    return SdxlDecoder(sprites, device, patches_of(frozen_sdxl_vae(sprites, folder)))
 
 
 def _sdxl_unet(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return SdxlUnet(sprites, device, frozen_sdxl_vae(sprites, device, folder), folder)
+    return SdxlUnet(sprites, device, patches_of(frozen_sdxl_vae(sprites, folder)), folder)
 
 
 def _wan_vae(sprites: Sprites, device: Device, folder: Path) -> Task:
@@ -88,10 +88,10 @@ def _wan_vace(sprites: Sprites, device: Device, folder: Path) -> Task:
     return WanVace(sprites, device, frozen_wan_vae(sprites, device, folder), folder)
 
 
-def frozen_sdxl_vae(sprites: Sprites, device: Device, folder: Path) -> AutoencoderKL:
-    """SDXL's VAE with its encoder as it will stay, and the best decoder so far."""
-    vae = sdxl_trained.vae().to(device.torch)
-    _freeze("sdxl", vae, folder, lambda: sdxl_decoder.normalise(vae, sprites, device))
+def frozen_sdxl_vae(sprites: Sprites, folder: Path) -> AutoencoderKL:
+    """SDXL's VAE with its encoder as it is for good; its decoder is trained apart."""
+    vae = sdxl_trained.vae()
+    _freeze("sdxl", vae, folder, lambda: sdxl_encoder.make(vae, scene_patches(sprites)))
     return vae
 
 
@@ -118,9 +118,9 @@ def _freeze(family: str, vae: nn.Module, folder: Path, normalise: Callable[[], N
 
 
 STAGES: Final[tuple[Stage, ...]] = (
-    Stage("sdxl-vae", "sdxl", 8, _sdxl_vae, samples=SDXL_VAE_SAMPLES),
-    Stage("sdxl-unet", "sdxl", 8, _sdxl_unet, needs="sdxl-vae"),
-    Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-vae"),
+    Stage("sdxl-words", "sdxl", 1000, _sdxl_words, samples=SDXL_WORDS_SAMPLES),
+    Stage("sdxl-unet", "sdxl", 2, _sdxl_unet, needs="sdxl-words"),
+    Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-words"),
     Stage("wan-vae", "wan", 4, _wan_vae, samples=WAN_VAE_SAMPLES),
     Stage("wan-vace", "wan", 4, _wan_vace, needs="wan-vae"),
     Stage("wan-decoder", "wan", 1, _wan_decoder, needs="wan-vae"),

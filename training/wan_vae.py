@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from training.latent_scale import fold
 from training.painting import Painter
 from training.scenes import clip
-from training.sdxl_vae import KL_WEIGHT, kl
 from training.sprites import Sprites
 from training.task import Device, generator
 
@@ -28,6 +27,7 @@ SIZES: Final[tuple[tuple[int, int, int, int, float], ...]] = (
     (480, 832, 1, 1, 0.1),
 )
 SEED: Final[int] = 1 << 42
+KL_WEIGHT: Final[float] = 2e-3
 DECODER_LATENT_NOISE: Final[float] = 0.05
 
 
@@ -137,3 +137,8 @@ def normalise(vae: AutoencoderKLWan, sprites: Sprites, device: Device, count: in
         found.append(vae.encode(to_video(frames[None], device)).latent_dist.mean.flatten(2)[0])
     every = torch.cat(found, 1)
     fold(vae.quant_conv, vae.post_quant_conv, every.mean(1), every.std(1))
+
+
+def kl(mean: Tensor, logvar: Tensor) -> Tensor:
+    """Divergence from a standard normal distribution, a mean over all latents."""
+    return 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()

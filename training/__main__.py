@@ -5,6 +5,7 @@
     python -m training sdxl --minutes 10        pictures only, for ten minutes
     nice -n 19 python -m training all &         in the background, for days
     python -m training status                   how far everything is
+    python -m training evaluate sdxl            how good the pictures are, as a table
     python -m training export sdxl              write the weights that the package ships
 
 Stop it in any way and start it again with the same command: it goes on where it was. Checkpoints, and a picture of what
@@ -84,6 +85,29 @@ def export(family: Family) -> None:
         print(write(family.value))
     except ExportError as error:
         raise typer.Exit(_failed(str(error))) from error
+
+
+@app.command()
+def evaluate(
+    family: Annotated[Family, typer.Argument()] = Family.sdxl,
+    count: Annotated[int, typer.Option(help="How many of the 200 captions.")] = 200,
+    steps: Annotated[int, typer.Option(help="Steps a picture.")] = 25,
+    guidance: Annotated[float, typer.Option(help="Guidance.")] = 7.5,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without the decoder: faster, and only the UNet counts.")
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """Draw captions that were never trained on, and print how often the pictures show what they say, worst first."""
+    import torch
+
+    from training.evaluate import evaluate as table
+
+    if threads:
+        torch.set_num_threads(threads)
+    if family is not Family.sdxl:
+        raise typer.Exit(_failed("only sdxl can be evaluated yet"))
+    print(table(count, steps, guidance, plain))
 
 
 def _train(

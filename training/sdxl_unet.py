@@ -39,16 +39,16 @@ class Kind:
 
 # Windows teach objects, whole pictures layout and what a picture looks like as one. Other shapes come late.
 KINDS: Final[tuple[Kind, ...]] = (
-    Kind(1024, 1024, 512, 512, 48, 0.70, 0.40),
-    Kind(1024, 1024, 1024, 1024, 12, 0.30, 0.40),
-    Kind(1152, 896, 1152, 896, 12, 0.00, 0.04),
-    Kind(896, 1152, 896, 1152, 12, 0.00, 0.04),
-    Kind(1216, 832, 1216, 832, 12, 0.00, 0.03),
-    Kind(832, 1216, 832, 1216, 12, 0.00, 0.03),
-    Kind(1344, 768, 1344, 768, 12, 0.00, 0.02),
-    Kind(768, 1344, 768, 1344, 12, 0.00, 0.02),
-    Kind(1536, 640, 1536, 640, 12, 0.00, 0.01),
-    Kind(640, 1536, 640, 1536, 12, 0.00, 0.01),
+    Kind(1024, 1024, 512, 512, 32, 0.70, 0.40),
+    Kind(1024, 1024, 1024, 1024, 8, 0.30, 0.40),
+    Kind(1152, 896, 1152, 896, 8, 0.00, 0.04),
+    Kind(896, 1152, 896, 1152, 8, 0.00, 0.04),
+    Kind(1216, 832, 1216, 832, 8, 0.00, 0.03),
+    Kind(832, 1216, 832, 1216, 8, 0.00, 0.03),
+    Kind(1344, 768, 1344, 768, 8, 0.00, 0.02),
+    Kind(768, 1344, 768, 1344, 8, 0.00, 0.02),
+    Kind(1536, 640, 1536, 640, 8, 0.00, 0.01),
+    Kind(640, 1536, 640, 1536, 8, 0.00, 0.01),
 )
 EARLY_STEPS: Final[int] = 4000
 REUSE: Final[int] = 8  # how many rows are made of a scene, on average
@@ -171,7 +171,7 @@ class SdxlUnet:
 
     def grid(self) -> Image.Image:
         """The prompts of `GRID_PROMPTS`, row by row, as plain as their latents are without a decoder."""
-        latents = self.generate(GRID_PROMPTS, 1024, 16, 5.0)
+        latents = self.generate(GRID_PROMPTS, 1024, 12, 5.0)
         pictures = [self._patches.cells(row) for row in latents]
         rows = [np.concatenate(pictures[row : row + 6], 1) for row in range(0, len(pictures), 6)]
         return Image.fromarray(np.concatenate(rows))

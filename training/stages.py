@@ -11,6 +11,7 @@ from torch import nn
 
 from atelier.small_models import sdxl_trained, wan_trained, weights
 from training import checkpoints, sdxl_encoder, wan_vae
+from training.judge import Judge
 from training.patches import scene_patches
 from training.sdxl_decoder import SdxlDecoder
 from training.sdxl_encoder import patches_of
@@ -23,6 +24,7 @@ from training.wan_vae import WanVae
 
 # How many pictures encoder and decoder learn from together, before latents get their meaning for good.
 SDXL_WORDS_SAMPLES: Final[int] = 60_000
+JUDGE_SAMPLES: Final[int] = 30_000
 WAN_VAE_SAMPLES: Final[int] = 40_000
 
 
@@ -65,6 +67,10 @@ def next_stage(families: tuple[str, ...], folder: Path) -> Stage:
 
 def _sdxl_words(sprites: Sprites, device: Device, folder: Path) -> Task:
     return SdxlWords(device, folder)
+
+
+def _sdxl_judge(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return Judge(sprites, device)
 
 
 def _sdxl_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
@@ -121,6 +127,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage("sdxl-words", "sdxl", 1000, _sdxl_words, samples=SDXL_WORDS_SAMPLES),
     Stage("sdxl-unet", "sdxl", 2, _sdxl_unet, needs="sdxl-words"),
     Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-words"),
+    Stage("sdxl-judge", "sdxl", 0.5, _sdxl_judge, needs="sdxl-words", samples=JUDGE_SAMPLES),
     Stage("wan-vae", "wan", 4, _wan_vae, samples=WAN_VAE_SAMPLES),
     Stage("wan-vace", "wan", 4, _wan_vace, needs="wan-vae"),
     Stage("wan-decoder", "wan", 1, _wan_decoder, needs="wan-vae"),

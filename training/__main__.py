@@ -33,21 +33,32 @@ app = typer.Typer(help=__doc__, rich_markup_mode=None, no_args_is_help=True, add
 Minutes = Annotated[float | None, typer.Option(help="Stop after so many minutes; without it, only when stopped.")]
 Slice = Annotated[float, typer.Option(help="How many minutes one model trains before another has its turn.")]
 Threads = Annotated[int | None, typer.Option(help="Threads on a CPU; as many as there are cores when left out.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="This stage alone; may be given several times.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks first: a minute or two, then faster.")]
 
 
 @app.command()
 def sdxl(
-    minutes: Minutes = None, slice_minutes: Slice = 10, threads: Threads = None, compiled: Compile = False
+    minutes: Minutes = None,
+    slice_minutes: Slice = 10,
+    threads: Threads = None,
+    compiled: Compile = False,
+    only: Only = None,
 ) -> None:
-    """Train the picture model: VAE, then UNet with its text encoders, its decoder in between."""
-    _train(("sdxl",), minutes, slice_minutes, threads, compiled)
+    """Train the picture model: text encoders, then UNet and decoder."""
+    _train(("sdxl",), minutes, slice_minutes, threads, compiled, only)
 
 
 @app.command()
-def wan(minutes: Minutes = None, slice_minutes: Slice = 10, threads: Threads = None, compiled: Compile = False) -> None:
+def wan(
+    minutes: Minutes = None,
+    slice_minutes: Slice = 10,
+    threads: Threads = None,
+    compiled: Compile = False,
+    only: Only = None,
+) -> None:
     """Train the video model: VAE, then VACE transformer with its text encoder."""
-    _train(("wan",), minutes, slice_minutes, threads, compiled)
+    _train(("wan",), minutes, slice_minutes, threads, compiled, only)
 
 
 @app.command(name="all")
@@ -111,18 +122,26 @@ def evaluate(
 
 
 def _train(
-    families: tuple[str, ...], minutes: float | None, slice_minutes: float, threads: int | None, compiled: bool
+    families: tuple[str, ...],
+    minutes: float | None,
+    slice_minutes: float,
+    threads: int | None,
+    compiled: bool,
+    only: list[str] | None = None,
 ) -> None:
     """Give stage after stage its slice of time."""
     import torch
 
     from training.fluent_emoji import SpritesMissing, sprites
     from training.loop import Stop, Training
-    from training.stages import next_stage
+    from training.stages import STAGES, next_stage
     from training.task import best_device, training_folder
 
     if threads:
         torch.set_num_threads(threads)
+    if wrong := set(only or ()) - {stage.name for stage in STAGES}:
+        names = ", ".join(stage.name for stage in STAGES)
+        raise typer.Exit(_failed(f"no stage is called {min(wrong)}: choose from {names}"))
     folder, device, stop = training_folder(), best_device(compiled), Stop()
     try:
         pictures = sprites(folder)
@@ -130,7 +149,9 @@ def _train(
         raise typer.Exit(_failed(str(error))) from error
     ends = time.monotonic() + 60 * minutes if minutes else float("inf")
     while not stop.asked and time.monotonic() < ends:
-        stage = next_stage(families, folder)
+        stage = next_stage(families, folder, only)
+        if stage is None:
+            break
         training = Training(stage.build(pictures, device, folder), folder, device)
         left = None if stage.samples is None else stage.samples - training.samples
         training.run(min(60 * slice_minutes, ends - time.monotonic()), stop, max_samples=left)

@@ -1,6 +1,6 @@
 """What is trained, in what order, and how the time is shared among what can be trained at the moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,15 +54,20 @@ class Stage:
         return folder / f"{self.name}.pt"
 
 
-def next_stage(families: tuple[str, ...], folder: Path) -> Stage:
-    """Returns the stage that got least of its share so far."""
+def next_stage(families: tuple[str, ...], folder: Path, only: Collection[str] | None = None) -> Stage | None:
+    """Returns the stage that got least of its share so far, among those named in `only` when it is given; None when
+    nothing is left to do."""
     done = {stage.name for stage in STAGES if stage.done(folder)}
+    names = {stage.name for stage in STAGES}
     ready = [
         stage
         for stage in STAGES
-        if stage.family in families and stage.name not in done and (stage.needs is None or stage.needs in done)
+        if stage.family in families
+        and stage.name in (only or names)
+        and stage.name not in done
+        and (stage.needs is None or stage.needs in done)
     ]
-    return min(ready, key=lambda stage: stage.seconds(folder) / stage.share)
+    return min(ready, key=lambda stage: stage.seconds(folder) / stage.share, default=None)
 
 
 def _sdxl_words(sprites: Sprites, device: Device, folder: Path) -> Task:

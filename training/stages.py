@@ -100,7 +100,7 @@ def _wan_vace(sprites: Sprites, device: Device, folder: Path) -> Task:
 
 
 def frozen_sdxl_vae(sprites: Sprites, folder: Path) -> AutoencoderKL:
-    """SDXL's VAE with its encoder as it is for good; its decoder is trained apart."""
+    """SDXL's VAE with its encoder as it is for good. Its decoder is another stage's, and not in here."""
     vae = sdxl_trained.vae()
     _freeze("sdxl", vae, folder, lambda: sdxl_encoder.make(vae, scene_patches(sprites)))
     return vae
@@ -110,6 +110,7 @@ def frozen_wan_vae(sprites: Sprites, device: Device, folder: Path) -> Autoencode
     """Wan's VAE with its encoder as it will stay, and the best decoder so far."""
     vae = wan_trained.vae().to(device.torch)
     _freeze("wan", vae, folder, lambda: wan_vae.normalise(vae, sprites, device))
+    checkpoints.load_averaged(folder / "wan-decoder.pt", {"vae": vae})
     return vae
 
 
@@ -125,12 +126,11 @@ def _freeze(family: str, vae: nn.Module, folder: Path, normalise: Callable[[], N
         checkpoints.save(kept, {"vae": vae.state_dict()})
     else:
         vae.load_state_dict(frozen["vae"])
-    checkpoints.load_averaged(folder / f"{family}-decoder.pt", {"vae": vae})
 
 
 STAGES: Final[tuple[Stage, ...]] = (
     Stage("sdxl-words", "sdxl", 1000, _sdxl_words, samples=SDXL_WORDS_SAMPLES),
-    Stage("sdxl-unet", "sdxl", 2, _sdxl_unet, needs="sdxl-words"),
+    Stage("sdxl-unet", "sdxl", 6, _sdxl_unet, needs="sdxl-words"),
     Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-words"),
     Stage("sdxl-judge", "sdxl", 0.5, _sdxl_judge, needs="sdxl-words", samples=JUDGE_SAMPLES),
     Stage("wan-vae", "wan", 4, _wan_vae, samples=WAN_VAE_SAMPLES),

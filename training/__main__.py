@@ -155,7 +155,8 @@ def _train(
         training = Training(stage.build(pictures, device, folder), folder, device)
         left = None if stage.samples is None else stage.samples - training.samples
         training.run(min(60 * slice_minutes, ends - time.monotonic()), stop, max_samples=left)
-        training.draw_grid()
+        if not stop.asked:
+            training.draw_grid()
 
 
 def _failed(message: str) -> int:

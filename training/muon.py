@@ -73,6 +73,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for iteration in range(ITERATIONS):
         step = torch.baddbmm(a * one + b * square, square, square, alpha=c)
         factor = step @ factor if iteration else step
-        square = step @ square @ step
+        if iteration + 1 < ITERATIONS:
+            square = step @ square @ step
     found: Tensor = factor @ x
     return found.mT if tall else found

@@ -39,8 +39,8 @@ class Kind:
 
 # Windows teach objects, whole pictures layout and what a picture looks like as one. Other shapes come late.
 KINDS: Final[tuple[Kind, ...]] = (
-    Kind(1024, 1024, 512, 512, 32, 0.70, 0.40),
-    Kind(1024, 1024, 1024, 1024, 8, 0.30, 0.40),
+    Kind(1024, 1024, 512, 512, 32, 0.50, 0.40),
+    Kind(1024, 1024, 1024, 1024, 12, 0.50, 0.40),
     Kind(1152, 896, 1152, 896, 8, 0.00, 0.04),
     Kind(896, 1152, 896, 1152, 8, 0.00, 0.04),
     Kind(1216, 832, 1216, 832, 8, 0.00, 0.03),
@@ -56,7 +56,10 @@ COPIES: Final[int] = 2  # of them in one step, with one caption: text costs a th
 POOL: Final[int] = 8192  # latents of a size at most: 270 MB at 1024x1024
 POOL_AT_FIRST: Final[int] = 64
 MAX_SNR: Final[float] = 5.0
-MIDDLE: Final[float] = 0.4  # how much oftener moments are in the middle of the schedule, where objects take shape
+# Windows learn how things look, mostly from moments of little noise; whole pictures what stands where, from much.
+WINDOW_MOMENTS: Final[tuple[float, float]] = (0.0, 0.7)
+WHOLE_MOMENTS: Final[tuple[float, float]] = (0.35, 1.0)
+P_ANY_MOMENT: Final[float] = 0.15
 P_CLIP_SKIP: Final[float] = 0.1
 GRID_PROMPTS: Final[tuple[str, ...]] = (
     "a fox in the snow, in golden evening light",
@@ -126,7 +129,7 @@ class SdxlUnet:
         latents = torch.from_numpy(_cut(whole, windows)).to(self._device.torch)
         counts = _cut(np.stack([weights(drawn, whole.shape[2:]) for drawn in scenes])[:, None], windows)
         noise = torch.randn(latents.shape, generator=generator(step)).to(latents)
-        timesteps = self._moments(len(windows), rng)
+        timesteps = self._moments(len(windows), WHOLE_MOMENTS if size == seen else WINDOW_MOMENTS, rng)
         signal = self._signal[timesteps].view(-1, 1, 1, 1)
         noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
         velocity = signal.sqrt() * noise - (1 - signal).sqrt() * latents
@@ -176,12 +179,13 @@ class SdxlUnet:
         rows = [np.concatenate(pictures[row : row + 6], 1) for row in range(0, len(pictures), 6)]
         return Image.fromarray(np.concatenate(rows))
 
-    def _moments(self, count: int, rng: np.random.Generator) -> Tensor:
-        """One from each of as many equal parts of the schedule: the loss then varies less from step to step. They are
-        in no order, as rows of one scene stand side by side."""
-        shares = rng.permutation((np.arange(count) + rng.random(count)) / count)
-        bent = shares + MIDDLE * np.sin(2 * np.pi * shares) / (2 * np.pi)
-        moments = np.clip(bent * 1000, 0, 999).astype(np.int64)
+    def _moments(self, count: int, among: tuple[float, float], rng: np.random.Generator) -> Tensor:
+        """One from each of as many equal parts of `among`, a share of the schedule: the loss then varies less from step
+        to step. They are in no order, as rows of one scene stand side by side. Now and then, one from anywhere."""
+        low, high = among
+        shares = low + (high - low) * rng.permutation((np.arange(count) + rng.random(count)) / count)
+        shares = np.where(rng.random(count) < P_ANY_MOMENT, rng.random(count), shares)
+        moments = np.clip(shares * 1000, 0, 999).astype(np.int64)
         return torch.from_numpy(moments).to(self._device.torch)
 
     def _predict(

@@ -6,8 +6,8 @@ everywhere; three of each of its channels keep them from doing anything. Two are
 alone are the variance. The third is minus the sum of all others, so that the mean is nothing.
 """
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import torch
 from diffusers import AutoencoderKL
@@ -122,28 +122,68 @@ class PlainDecoder(nn.Module):
     @torch.no_grad()
     def into(self, vae: AutoencoderKL) -> None:
         """Make `decoder` and `post_quant_conv` of `vae` this function."""
-        decoder = vae.decoder
-        for parameter in [*decoder.parameters(), *vae.post_quant_conv.parameters()]:
+        for parameter in [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]:
             parameter.zero_()
         vae.post_quant_conv.weight[:, :, 0, 0] = torch.eye(LATENT_CHANNELS)
-        _held(decoder.conv_in, self.conv_in, constants=True)
-        pairs = list(zip(decoder.mid_block.resnets, self.mid, strict=True))
-        for up, own in zip(decoder.up_blocks, self.ups, strict=True):
-            assert isinstance(own, Up)
-            pairs += zip(up.resnets, own.resnets, strict=True)
-            if own.conv is not None:
-                _held(up.upsamplers[0].conv, own.conv, constants=True)
-        for resnet, block in pairs:
+        for convolution, own, constants in self._convolutions(vae.decoder):
+            _hold(convolution, own, constants)
+        for norm, scale in self._norms(vae.decoder):
+            assert norm.num_groups == 1
+            norm.weight[: len(scale.weight)] = scale.weight * _strength(scale)
+            norm.bias[: len(scale.weight)] = scale.bias
+        vae.decoder.conv_out.weight[:, : self.conv_out.in_channels] = self.conv_out.weight
+        vae.decoder.conv_out.bias.copy_(self.conv_out.bias)
+
+    @torch.no_grad()
+    def take(self, vae: AutoencoderKL) -> None:
+        """The way back, from a `vae` that `into` was given; from any other, nothing is taken."""
+        if float(vae.decoder.conv_in.bias[-1]) != -STRONG:
+            return
+        for convolution, own, _ in self._convolutions(vae.decoder):
+            out, into = own.weight.shape[:2]
+            assert convolution.bias is not None
+            own.weight.copy_(convolution.weight[:out, :into])
+            _no_bias(own).copy_(convolution.bias[:out])
+        for norm, scale in self._norms(vae.decoder):
+            scale.weight.copy_(norm.weight[: len(scale.weight)] / _strength(scale))
+            scale.bias.copy_(norm.bias[: len(scale.weight)])
+        self.conv_out.weight.copy_(vae.decoder.conv_out.weight[:, : self.conv_out.in_channels])
+        _no_bias(self.conv_out).copy_(vae.decoder.conv_out.bias)
+
+    def _blocks(self, decoder: Any) -> Iterator[tuple[Any, Block]]:
+        theirs = [*decoder.mid_block.resnets, *(resnet for up in decoder.up_blocks for resnet in up.resnets)]
+        own = [*self.mid, *(block for up in self.ups for block in _up(up).resnets)]
+        for resnet, block in zip(theirs, own, strict=True):
             assert isinstance(block, Block)
-            _scaled(resnet.norm1, block.norm1)
-            _held(resnet.conv1, block.conv1, constants=True)
-            _scaled(resnet.norm2, block.norm2)
-            _held(resnet.conv2, block.conv2, constants=False)
+            yield resnet, block
+
+    def _convolutions(self, decoder: Any) -> Iterator[tuple[nn.Conv2d, nn.Conv2d, bool]]:
+        """Theirs, own, and whether the constants have to be made there."""
+        yield decoder.conv_in, self.conv_in, True
+        for up, own in zip(decoder.up_blocks, self.ups, strict=True):
+            if (convolution := _up(own).conv) is not None:
+                yield up.upsamplers[0].conv, convolution, True
+        for resnet, block in self._blocks(decoder):
+            yield resnet.conv1, block.conv1, True
+            yield resnet.conv2, block.conv2, False
             if block.conv_shortcut is not None:
-                _held(resnet.conv_shortcut, block.conv_shortcut, constants=True)
-        _scaled(decoder.conv_norm_out, self.norm_out)
-        decoder.conv_out.weight[:, : self.conv_out.in_channels] = self.conv_out.weight
-        decoder.conv_out.bias.copy_(self.conv_out.bias)
+                yield resnet.conv_shortcut, block.conv_shortcut, True
+
+    def _norms(self, decoder: Any) -> Iterator[tuple[nn.GroupNorm, Affine]]:
+        for resnet, block in self._blocks(decoder):
+            yield resnet.norm1, block.norm1
+            yield resnet.norm2, block.norm2
+        yield decoder.conv_norm_out, self.norm_out
+
+
+def _up(module: nn.Module) -> Up:
+    assert isinstance(module, Up)
+    return module
+
+
+def _strength(scale: Affine) -> float:
+    """What a norm divides by, as the two constants make it."""
+    return float(STRONG * (2 / (len(scale.weight) + KEPT)) ** 0.5)
 
 
 def _no_bias(convolution: nn.Conv2d) -> Tensor:
@@ -152,7 +192,7 @@ def _no_bias(convolution: nn.Conv2d) -> Tensor:
     return convolution.bias.zero_()
 
 
-def _held(convolution: nn.Conv2d, own: nn.Conv2d, constants: bool) -> None:
+def _hold(convolution: nn.Conv2d, own: nn.Conv2d, constants: bool) -> None:
     """The same convolution, with minus the sum of what comes out as one channel more, and the constants behind it where
     they are not there already."""
     out, into = own.weight.shape[:2]
@@ -164,11 +204,3 @@ def _held(convolution: nn.Conv2d, own: nn.Conv2d, constants: bool) -> None:
     convolution.bias[out] = -own.bias.sum()
     if constants:
         convolution.bias[out + 1], convolution.bias[out + 2] = STRONG, -STRONG
-
-
-def _scaled(norm: nn.GroupNorm, own: Affine) -> None:
-    """A norm that divides by what the two constants make of the variance, and multiplies by it again."""
-    width = len(own.weight)
-    assert norm.num_groups == 1
-    norm.weight[:width] = own.weight * STRONG * (2 / (width + KEPT)) ** 0.5
-    norm.bias[:width] = own.bias

@@ -79,7 +79,10 @@ def _sdxl_judge(sprites: Sprites, device: Device, folder: Path) -> Task:
 
 
 def _sdxl_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return SdxlDecoder(sprites, device, patches_of(frozen_sdxl_vae(sprites, folder)))
+    vae = frozen_sdxl_vae(sprites, folder)
+    task = SdxlDecoder(sprites, device, patches_of(vae))
+    task.decoder.take(vae)
+    return task
 
 
 def _sdxl_unet(sprites: Sprites, device: Device, folder: Path) -> Task:
@@ -100,7 +103,8 @@ def _wan_vace(sprites: Sprites, device: Device, folder: Path) -> Task:
 
 
 def frozen_sdxl_vae(sprites: Sprites, folder: Path) -> AutoencoderKL:
-    """SDXL's VAE with its encoder as it is for good. Its decoder is another stage's, and not in here."""
+    """SDXL's VAE with its encoder as it is for good. Its decoder is another stage's: here it is as it was
+    shipped, or nothing."""
     vae = sdxl_trained.vae()
     _freeze("sdxl", vae, folder, lambda: sdxl_encoder.make(vae, scene_patches(sprites)))
     return vae

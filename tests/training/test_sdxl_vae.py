@@ -83,6 +83,19 @@ def test_the_vae_decodes_as_the_plain_decoder_does(patches: Patches, rows: int, 
         assert torch.allclose(vae.decode(latents).sample, plain(latents), atol=2e-3)
 
 
+def test_a_shipped_decoder_can_learn_on(patches: Patches) -> None:
+    torch.manual_seed(0)
+    shipped, vae, again = PlainDecoder(patches), sdxl_trained.vae(), PlainDecoder(patches)
+    untouched = again.conv_in.weight.clone()
+    again.take(vae)
+    assert torch.equal(again.conv_in.weight, untouched)
+    shipped.into(vae)
+    again.take(vae)
+    assert all(
+        torch.allclose(mine, theirs) for mine, theirs in zip(again.parameters(), shipped.parameters(), strict=True)
+    )
+
+
 def test_before_it_learns_the_decoder_draws_the_right_colours(patches: Patches) -> None:
     flat = np.full((64, 64, 3), (30, 180, 90), np.uint8)
     latents = torch.from_numpy(patches.latents(flat))[None]

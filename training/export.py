@@ -76,7 +76,7 @@ def _wan(folder: Path, device: Device) -> tuple[dict[str, nn.Module], dict[str, 
         "text_encoder": wan_trained.text_encoder(len(words.tokenizer)),
     }
     _load(folder / "wan-vace.pt", modules)
-    modules["vae"] = frozen_wan_vae(sprites(folder), device, folder)
+    modules["vae"] = frozen_wan_vae(sprites(folder), folder)
     return modules, {"words": words.words, "samples": _samples(folder, "wan-vace")}
 
 

@@ -82,9 +82,9 @@ def fitted(patches: np.ndarray) -> Patches:
     cells = CELLS * CELLS
     colour = patches.reshape(-1, COLOURS, cells).mean(2)
     mean = colour.mean(0)
-    spread, rotation = _principal(colour - mean)
+    spread, rotation = principal(colour - mean)
     means = np.repeat(rotation[:, :, None] / cells, cells, 2).reshape(COLOURS, -1)
-    detail_spread, detail = _principal(patches - np.repeat(colour, cells, 1))
+    detail_spread, detail = principal(patches - np.repeat(colour, cells, 1))
     kept = LATENT_CHANNELS - COLOURS
     wanted = np.concatenate(
         [
@@ -99,7 +99,7 @@ def fitted(patches: np.ndarray) -> Patches:
     return Patches(matrix, offset)
 
 
-def _principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def principal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns deviations and directions, the strongest first; a direction's largest number is positive."""
     values, vectors = np.linalg.eigh(rows.T.astype(np.float64) @ rows / len(rows))
     directions = vectors[:, ::-1].T

@@ -10,7 +10,8 @@ from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import nn
 
 from atelier.small_models import sdxl_trained, wan_trained, weights
-from training import checkpoints, sdxl_encoder, wan_vae
+from training import checkpoints, sdxl_encoder, wan_encoder
+from training.clip_patches import clip_patches
 from training.judge import Judge
 from training.patches import scene_patches
 from training.sdxl_decoder import SdxlDecoder
@@ -19,13 +20,11 @@ from training.sdxl_unet import SdxlUnet
 from training.sdxl_words import SdxlWords
 from training.sprites import Sprites
 from training.task import Device, Task
+from training.wan_decoder import WanDecoder
 from training.wan_vace import WanVace
-from training.wan_vae import WanVae
 
-# How many pictures encoder and decoder learn from together, before latents get their meaning for good.
 SDXL_WORDS_SAMPLES: Final[int] = 60_000
 JUDGE_SAMPLES: Final[int] = 30_000
-WAN_VAE_SAMPLES: Final[int] = 40_000
 
 
 @dataclass(frozen=True)
@@ -89,17 +88,13 @@ def _sdxl_unet(sprites: Sprites, device: Device, folder: Path) -> Task:
     return SdxlUnet(sprites, device, patches_of(frozen_sdxl_vae(sprites, folder)), folder)
 
 
-def _wan_vae(sprites: Sprites, device: Device, folder: Path) -> Task:
-    torch.manual_seed(0)
-    return WanVae(sprites, device, wan_trained.vae(), decoder_only=False)
-
-
 def _wan_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return WanVae(sprites, device, frozen_wan_vae(sprites, device, folder), decoder_only=True)
+    vae = frozen_wan_vae(sprites, folder)
+    return WanDecoder(sprites, device, vae, wan_encoder.patches_of(vae))
 
 
 def _wan_vace(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return WanVace(sprites, device, frozen_wan_vae(sprites, device, folder), folder)
+    return WanVace(sprites, device, frozen_wan_vae(sprites, folder), folder)
 
 
 def frozen_sdxl_vae(sprites: Sprites, folder: Path) -> AutoencoderKL:
@@ -110,23 +105,29 @@ def frozen_sdxl_vae(sprites: Sprites, folder: Path) -> AutoencoderKL:
     return vae
 
 
-def frozen_wan_vae(sprites: Sprites, device: Device, folder: Path) -> AutoencoderKLWan:
-    """Wan's VAE with its encoder as it will stay, and the best decoder so far."""
-    vae = wan_trained.vae().to(device.torch)
-    _freeze("wan", vae, folder, lambda: wan_vae.normalise(vae, sprites, device))
+def frozen_wan_vae(sprites: Sprites, folder: Path) -> AutoencoderKLWan:
+    """Wan's VAE with its encoder as it is for good, and the best decoder so far."""
+    torch.manual_seed(0)
+    vae = wan_trained.vae()
+
+    def make() -> None:
+        patches = clip_patches(sprites)
+        wan_encoder.make(vae, patches)
+        wan_encoder.begin(vae, patches)
+
+    _freeze("wan", vae, folder, make)
     checkpoints.load_averaged(folder / "wan-decoder.pt", {"vae": vae})
     return vae
 
 
-def _freeze(family: str, vae: nn.Module, folder: Path, normalise: Callable[[], None]) -> None:
-    """Load the encoder from where it was frozen: here, in the package, or now, at the end of the VAE's own training."""
+def _freeze(family: str, vae: nn.Module, folder: Path, make: Callable[[], None]) -> None:
+    """Load the encoder from where it was frozen, here or in the package, or make it."""
     kept = folder / f"{family}-vae-frozen.pt"
     shipped, _ = weights.read(family)
     if "vae" in shipped and not kept.exists():
         checkpoints.save(kept, {"vae": shipped["vae"]})
     if (frozen := checkpoints.load(kept)) is None:
-        checkpoints.load_averaged(folder / f"{family}-vae.pt", {"vae": vae})
-        normalise()
+        make()
         checkpoints.save(kept, {"vae": vae.state_dict()})
     else:
         vae.load_state_dict(frozen["vae"])
@@ -137,7 +138,6 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage("sdxl-unet", "sdxl", 6, _sdxl_unet, needs="sdxl-words"),
     Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-words"),
     Stage("sdxl-judge", "sdxl", 0.5, _sdxl_judge, needs="sdxl-words", samples=JUDGE_SAMPLES),
-    Stage("wan-vae", "wan", 4, _wan_vae, samples=WAN_VAE_SAMPLES),
-    Stage("wan-vace", "wan", 4, _wan_vace, needs="wan-vae"),
-    Stage("wan-decoder", "wan", 1, _wan_decoder, needs="wan-vae"),
+    Stage("wan-vace", "wan", 4, _wan_vace),
+    Stage("wan-decoder", "wan", 1, _wan_decoder),
 )

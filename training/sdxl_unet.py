@@ -174,7 +174,7 @@ class SdxlUnet:
 
     def grid(self) -> Image.Image:
         """The prompts of `GRID_PROMPTS`, row by row, as plain as their latents are without a decoder."""
-        latents = self.generate(GRID_PROMPTS, 1024, 12, 5.0)
+        latents = self.generate(GRID_PROMPTS, 1024, 10, 5.0)
         pictures = [self._patches.cells(row) for row in latents]
         rows = [np.concatenate(pictures[row : row + 6], 1) for row in range(0, len(pictures), 6)]
         return Image.fromarray(np.concatenate(rows))

@@ -5,6 +5,7 @@
     python -m training sdxl --minutes 10        pictures only, for ten minutes
     nice -n 19 python -m training all &         in the background, for days
     python -m training status                   how far everything is
+    python -m training evaluate sdxl            how good the pictures are, as a table
     python -m training export sdxl              write the weights that the package ships
 
 Stop it in any way and start it again with the same command: it goes on where it was. Checkpoints, and a picture of what
@@ -32,21 +33,32 @@ app = typer.Typer(help=__doc__, rich_markup_mode=None, no_args_is_help=True, add
 Minutes = Annotated[float | None, typer.Option(help="Stop after so many minutes; without it, only when stopped.")]
 Slice = Annotated[float, typer.Option(help="How many minutes one model trains before another has its turn.")]
 Threads = Annotated[int | None, typer.Option(help="Threads on a CPU; as many as there are cores when left out.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="This stage alone; may be given several times.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the networks first: a minute or two, then faster.")]
 
 
 @app.command()
 def sdxl(
-    minutes: Minutes = None, slice_minutes: Slice = 10, threads: Threads = None, compiled: Compile = False
+    minutes: Minutes = None,
+    slice_minutes: Slice = 10,
+    threads: Threads = None,
+    compiled: Compile = False,
+    only: Only = None,
 ) -> None:
-    """Train the picture model: VAE, then UNet with its text encoders, its decoder in between."""
-    _train(("sdxl",), minutes, slice_minutes, threads, compiled)
+    """Train the picture model: text encoders, then UNet and decoder."""
+    _train(("sdxl",), minutes, slice_minutes, threads, compiled, only)
 
 
 @app.command()
-def wan(minutes: Minutes = None, slice_minutes: Slice = 10, threads: Threads = None, compiled: Compile = False) -> None:
+def wan(
+    minutes: Minutes = None,
+    slice_minutes: Slice = 10,
+    threads: Threads = None,
+    compiled: Compile = False,
+    only: Only = None,
+) -> None:
     """Train the video model: VAE, then VACE transformer with its text encoder."""
-    _train(("wan",), minutes, slice_minutes, threads, compiled)
+    _train(("wan",), minutes, slice_minutes, threads, compiled, only)
 
 
 @app.command(name="all")
@@ -86,19 +98,50 @@ def export(family: Family) -> None:
         raise typer.Exit(_failed(str(error))) from error
 
 
+@app.command()
+def evaluate(
+    family: Annotated[Family, typer.Argument()] = Family.sdxl,
+    count: Annotated[int, typer.Option(help="How many of the 200 captions.")] = 200,
+    steps: Annotated[int, typer.Option(help="Steps a picture.")] = 25,
+    guidance: Annotated[float, typer.Option(help="Guidance.")] = 7.5,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without the decoder: faster, and only the UNet counts.")
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """Draw captions that were never trained on, and print how often the pictures show what they say, worst first."""
+    import torch
+
+    from training.evaluate import evaluate as table
+
+    if threads:
+        torch.set_num_threads(threads)
+    if family is not Family.sdxl:
+        raise typer.Exit(_failed("only sdxl can be evaluated yet"))
+    print(table(count, steps, guidance, plain))
+
+
 def _train(
-    families: tuple[str, ...], minutes: float | None, slice_minutes: float, threads: int | None, compiled: bool
+    families: tuple[str, ...],
+    minutes: float | None,
+    slice_minutes: float,
+    threads: int | None,
+    compiled: bool,
+    only: list[str] | None = None,
 ) -> None:
     """Give stage after stage its slice of time."""
     import torch
 
     from training.fluent_emoji import SpritesMissing, sprites
     from training.loop import Stop, Training
-    from training.stages import next_stage
+    from training.stages import STAGES, next_stage
     from training.task import best_device, training_folder
 
     if threads:
         torch.set_num_threads(threads)
+    if wrong := set(only or ()) - {stage.name for stage in STAGES}:
+        names = ", ".join(stage.name for stage in STAGES)
+        raise typer.Exit(_failed(f"no stage is called {min(wrong)}: choose from {names}"))
     folder, device, stop = training_folder(), best_device(compiled), Stop()
     try:
         pictures = sprites(folder)
@@ -106,11 +149,14 @@ def _train(
         raise typer.Exit(_failed(str(error))) from error
     ends = time.monotonic() + 60 * minutes if minutes else float("inf")
     while not stop.asked and time.monotonic() < ends:
-        stage = next_stage(families, folder)
+        stage = next_stage(families, folder, only)
+        if stage is None:
+            break
         training = Training(stage.build(pictures, device, folder), folder, device)
         left = None if stage.samples is None else stage.samples - training.samples
         training.run(min(60 * slice_minutes, ends - time.monotonic()), stop, max_samples=left)
-        training.draw_grid()
+        if not stop.asked:
+            training.draw_grid()
 
 
 def _failed(message: str) -> int:

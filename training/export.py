@@ -12,6 +12,8 @@ from atelier.small_models import sdxl_trained, wan_trained, weights
 from training import checkpoints
 from training.clip_words import ClipWords
 from training.fluent_emoji import sprites
+from training.plain_decoder import PlainDecoder
+from training.sdxl_encoder import patches_of
 from training.stages import frozen_sdxl_vae, frozen_wan_vae
 from training.task import Device, best_device, training_folder
 from training.wan_words import WanWords
@@ -58,7 +60,11 @@ def _sdxl(folder: Path, device: Device) -> tuple[dict[str, nn.Module], dict[str,
     first, second = sdxl_trained.text_encoders(words.size)
     modules: dict[str, nn.Module] = {"unet": unet, "text_encoder": first, "text_encoder_2": second}
     _load(folder / "sdxl-unet.pt", modules)
-    modules["vae"] = frozen_sdxl_vae(sprites(folder), device, folder)
+    vae = frozen_sdxl_vae(sprites(folder), folder)
+    decoder = PlainDecoder(patches_of(vae))
+    _load(folder / "sdxl-decoder.pt", {"decoder": decoder})
+    decoder.into(vae)
+    modules["vae"] = vae
     # Row 0 of an embedding is the unknown word; the next are these tokens of CLIP's.
     return modules, {"tokens": words.known.tolist(), "samples": _samples(folder, "sdxl-unet")}
 
@@ -70,7 +76,7 @@ def _wan(folder: Path, device: Device) -> tuple[dict[str, nn.Module], dict[str, 
         "text_encoder": wan_trained.text_encoder(len(words.tokenizer)),
     }
     _load(folder / "wan-vace.pt", modules)
-    modules["vae"] = frozen_wan_vae(sprites(folder), device, folder)
+    modules["vae"] = frozen_wan_vae(sprites(folder), folder)
     return modules, {"words": words.words, "samples": _samples(folder, "wan-vace")}
 
 

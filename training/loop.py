@@ -20,7 +20,7 @@ from training.progress import Shown
 from training.task import Batch, Device, Task, trainable
 
 SECONDS_BETWEEN_CHECKPOINTS: Final[float] = 180.0
-SECONDS_BETWEEN_GRIDS: Final[float] = 300.0
+SECONDS_BETWEEN_GRIDS: Final[float] = 900.0
 WARMUP_STEPS: Final[int] = 200
 STEADY_STEPS: Final[int] = 2000
 MAX_GRADIENT: Final[float] = 1.0

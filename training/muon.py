@@ -58,14 +58,22 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """[count, rows, columns] -> the same with all singular values near 1."""
+    """[count, rows, columns] -> the same with all singular values near 1.
+
+    Every iteration multiplies by a polynomial of x x^T, so all of them are done on that smaller matrix, and x itself is
+    multiplied once.
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x.bfloat16() if x.is_cuda else x
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(ITERATIONS):
-        square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
-    found: Tensor = x.mT if tall else x
-    return found.to(matrices.dtype)
+    square = x @ x.mT
+    one = torch.eye(square.shape[-1], device=x.device, dtype=x.dtype)
+    factor = one.expand_as(square)
+    for iteration in range(ITERATIONS):
+        step = torch.baddbmm(a * one + b * square, square, square, alpha=c)
+        factor = step @ factor if iteration else step
+        if iteration + 1 < ITERATIONS:
+            square = step @ square @ step
+    found: Tensor = factor @ x
+    return found.mT if tall else found

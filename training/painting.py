@@ -1,5 +1,6 @@
 """Paints scenes with pillow: a sky, what stands at the horizon, the ground, and the objects on it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -39,17 +40,21 @@ OVERLAP: Final[float] = 0.06
 
 
 class Painter:
-    """Draws one scene at `width` x `height`, `smooth` times larger and then scaled down for smooth edges."""
+    """Draws one scene at `width` x `height`, `smooth` times larger and then scaled down for smooth edges; or only the
+    part of it that is `seen` (left, top, right, bottom)."""
 
-    def __init__(self, sprites: Sprites, width: int, height: int, smooth: int = 1) -> None:
+    def __init__(
+        self, sprites: Sprites, width: int, height: int, smooth: int = 1, seen: tuple[int, int, int, int] | None = None
+    ) -> None:
         self._sprites, self._smooth = sprites, smooth
         self._w, self._h = width * smooth, height * smooth
+        self._left, self._top, self._right, self._bottom = (edge * smooth for edge in seen or (0, 0, width, height))
 
     def paint(self, scene: Scene) -> Image.Image:
         """Returns the scene as an RGB picture."""
         light = _light(scene)
         image = self._sky(scene)
-        draw = ImageDraw.Draw(image)
+        draw = _Moved(ImageDraw.Draw(image), self._left, self._top)
         self._heaven(draw, scene)
         self._backdrop(draw, scene, light)
         self._ground(draw, scene, light)
@@ -64,9 +69,10 @@ class Painter:
         top, bottom = (_mixed(scene, part) for part in (0, 1))
         rows = np.clip(np.linspace(0, 1 / scene.horizon, self._h), 0, 1)[:, None]
         column = (np.asarray(top) * (1 - rows) + np.asarray(bottom) * rows).astype(np.uint8)[:, None]
-        return Image.fromarray(column).resize((self._w, self._h), Image.Resampling.NEAREST)
+        seen = Image.fromarray(column[self._top : self._bottom])
+        return seen.resize((self._right - self._left, seen.height), Image.Resampling.NEAREST)
 
-    def _heaven(self, draw: ImageDraw.ImageDraw, scene: Scene) -> None:
+    def _heaven(self, draw: "_Moved", scene: Scene) -> None:
         """Sun, stars and moon, clouds."""
         rng = np.random.default_rng((scene.seed, 2))
         night = 1.0 if scene.time == "night" else scene.night
@@ -84,7 +90,7 @@ class Painter:
                 for step, grow in ((-1.2, 0.7), (0.0, 1.0), (1.2, 0.75)):
                     self._disc(draw, cx + step * size * self._short / self._w, cy, size * grow, white)
 
-    def _backdrop(self, draw: ImageDraw.ImageDraw, scene: Scene, light: Colour) -> None:
+    def _backdrop(self, draw: "_Moved", scene: Scene, light: Colour) -> None:
         rng = np.random.default_rng((scene.seed, 3))
         base = (scene.horizon + OVERLAP) * self._h
         match scene.place:
@@ -98,18 +104,14 @@ class Painter:
             case "city":
                 self._skyline(draw, rng, base, scene, light)
 
-    def _mountain(self, draw: ImageDraw.ImageDraw, x: float, base: float, tall: float, light: Colour) -> None:
+    def _mountain(self, draw: "_Moved", x: float, base: float, tall: float, light: Colour) -> None:
         self._peak(draw, x, base, tall, 0.75, _shade(MOUNTAIN, light))
         self._peak(draw, x, base - tall * 0.68, tall * 0.32, 0.75, _shade(PEAK, light))
 
-    def _peak(
-        self, draw: ImageDraw.ImageDraw, x: float, base: float, tall: float, slope: float, fill: tuple[int, ...]
-    ) -> None:
+    def _peak(self, draw: "_Moved", x: float, base: float, tall: float, slope: float, fill: tuple[int, ...]) -> None:
         draw.polygon([(x - tall * slope, base), (x, base - tall), (x + tall * slope, base)], fill=fill)
 
-    def _skyline(
-        self, draw: ImageDraw.ImageDraw, rng: np.random.Generator, base: float, scene: Scene, light: Colour
-    ) -> None:
+    def _skyline(self, draw: "_Moved", rng: np.random.Generator, base: float, scene: Scene, light: Colour) -> None:
         lit = LIT if scene.time == "night" or scene.night > 0.5 else _shade(DARK, light)
         left, unit = 0.0, 0.028 * self._short
         while left < self._w:
@@ -122,7 +124,7 @@ class Painter:
                     draw.rectangle((x, y, x + unit, y + unit * 0.9), fill=lit)
             left = right
 
-    def _ground(self, draw: ImageDraw.ImageDraw, scene: Scene, light: Colour) -> None:
+    def _ground(self, draw: "_Moved", scene: Scene, light: Colour) -> None:
         rng = np.random.default_rng((scene.seed, 4))
         x = np.linspace(0, 1, 49)
         waves = 0.004 * np.sin(40 * x) if scene.place == "sea" else 0.0
@@ -134,7 +136,7 @@ class Painter:
         else:
             self._below(draw, x, scene.horizon + bend, _shade(GROUNDS[scene.place], light))
 
-    def _below(self, draw: ImageDraw.ImageDraw, x: np.ndarray, y: np.ndarray, fill: tuple[int, ...]) -> None:
+    def _below(self, draw: "_Moved", x: np.ndarray, y: np.ndarray, fill: tuple[int, ...]) -> None:
         edge = list(zip((x * self._w).tolist(), (y * self._h).tolist(), strict=True))
         draw.polygon([(0, self._h), *edge, (self._w, self._h)], fill=fill)
 
@@ -145,16 +147,36 @@ class Painter:
             sprite = sprite.rotate(thing.angle, Image.Resampling.BILINEAR)
         if light != (1.0, 1.0, 1.0):
             sprite = _lit(sprite, light)
-        left = round(thing.x * self._w - side / 2)
-        image.paste(sprite, (left, round((thing.foot - thing.lift) * self._h) - side), sprite)
+        left = round(thing.x * self._w - side / 2) - self._left
+        image.paste(sprite, (left, round((thing.foot - thing.lift) * self._h) - side - self._top), sprite)
 
-    def _disc(self, draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: tuple[int, int, int]) -> None:
+    def _disc(self, draw: "_Moved", x: float, y: float, radius: float, fill: tuple[int, int, int]) -> None:
         r, cx, cy = radius * self._short, x * self._w, y * self._h
         draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=fill)
 
     @property
     def _short(self) -> int:
         return min(self._w, self._h)
+
+
+class _Moved:
+    """Draws into a part of a picture, where it would be in the whole one."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
+        self._draw, self._left, self._top = draw, left, top
+
+    def ellipse(self, box: tuple[float, float, float, float], fill: tuple[int, ...]) -> None:
+        self._draw.ellipse(self._box(box), fill=fill)
+
+    def rectangle(self, box: tuple[float, float, float, float], fill: tuple[int, ...]) -> None:
+        self._draw.rectangle(self._box(box), fill=fill)
+
+    def polygon(self, points: Sequence[tuple[float, float]], fill: tuple[int, ...]) -> None:
+        self._draw.polygon([(x - self._left, y - self._top) for x, y in points], fill=fill)
+
+    def _box(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        left, top, right, bottom = box
+        return left - self._left, top - self._top, right - self._left, bottom - self._top
 
 
 def _mixed(scene: Scene, part: int) -> Colour:

@@ -1,87 +1,89 @@
-"""The second part of the VAE's training: the encoder stands still, the decoder gets better for as long as it likes."""
+"""The decoder of the small SDXL, trained on parts of full-size pictures."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor, nn
 
-from training.latent_scale import fold
 from training.painting import Painter
+from training.patches import Patches, means
+from training.pictures import picture_loss, to_pictures, to_pixels
+from training.plain_decoder import PlainDecoder
 from training.scenes import crowd, scene
-from training.sdxl_vae import SdxlVae, picture_loss, to_pixels
 from training.sprites import Sprites
 from training.task import Device, generator
+from training.windows import window
 
-SIZES: Final[tuple[tuple[int, int, int, float], ...]] = (
-    (256, 256, 8, 0.2),
-    (384, 384, 4, 0.25),
-    (512, 512, 2, 0.25),
-    (640, 448, 2, 0.1),
-    (448, 640, 2, 0.1),
-    (768, 768, 1, 0.05),
-    (1024, 1024, 1, 0.05),
-)
-# Latents from a UNet are not quite those of a picture.
-LATENT_NOISE: Final[float] = 0.05
+SIDE: Final[int] = 1024
+# How much of a picture is seen, parts a step, share of the steps.
+PARTS: Final[tuple[tuple[int, int, float], ...]] = ((256, 4, 0.4), (384, 2, 0.6))
+# Latents from a UNet are not quite those of a picture: noise of up to this deviation.
+LATENT_NOISE: Final[float] = 0.15
 SEED: Final[int] = 1 << 41
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Pictures and their latents."""
+
+    pictures: np.ndarray
+    latents: np.ndarray
+
+
 class SdxlDecoder:
-    """Trains `decoder` and `post_quant_conv` of a VAE whose latents are normalised."""
+    """Trains a `PlainDecoder`."""
 
     name = "sdxl-decoder"
-    learning_rate = 4e-4
+    learning_rate = 6e-4
 
-    def __init__(self, sprites: Sprites, device: Device, vae: AutoencoderKL) -> None:
-        self._sprites, self._device = sprites, device
-        self.vae = vae.requires_grad_(False)
-        for part in (vae.decoder, vae.post_quant_conv):
-            part.requires_grad_(True)
+    def __init__(self, sprites: Sprites, device: Device, patches: Patches) -> None:
+        self._sprites, self._device, self._patches = sprites, device, patches
+        torch.manual_seed(3)
+        self.decoder = PlainDecoder(patches)
 
     def modules(self) -> Mapping[str, nn.Module]:
-        return {"vae": self.vae}
+        return {"decoder": self.decoder}
 
-    def draw(self, step: int) -> np.ndarray:
+    def draw(self, step: int) -> Parts:
         rng = np.random.default_rng((SEED, step))
-        width, height, count, _ = SIZES[int(rng.choice(len(SIZES), p=[size[3] for size in SIZES]))]
-        painter = Painter(self._sprites, width, height, smooth=2 if max(width, height) <= 512 else 1)
+        side, count, _ = PARTS[int(rng.choice(len(PARTS), p=[part[2] for part in PARTS]))]
         seeds = SEED + step * 1024 + np.arange(count * self._device.scale)
-        return np.stack([np.asarray(painter.paint((crowd if seed % 2 else scene)(int(seed)))) for seed in seeds])
+        pictures = [self._part(int(seed), side, rng) for seed in seeds]
+        return Parts(np.stack(pictures), np.stack([self._patches.latents(means(picture)) for picture in pictures]))
 
-    def samples(self, batch: np.ndarray) -> int:
-        return len(batch)
+    def samples(self, batch: Parts) -> int:
+        return len(batch.pictures)
 
-    def loss(self, batch: np.ndarray, step: int) -> Tensor:
-        pixels = to_pixels(batch, self._device)
+    def loss(self, batch: Parts, step: int) -> Tensor:
+        pixels = to_pixels(batch.pictures, self._device)
+        latents = torch.from_numpy(batch.latents).to(pixels)
+        random = generator(step)
+        strength = LATENT_NOISE * torch.rand((len(latents), 1, 1, 1), generator=random)
+        noise = strength * torch.randn(latents.shape, generator=random)
         with self._device.autocast():
-            with torch.no_grad():
-                latents = self.vae.encode(pixels).latent_dist.mean
-            noise = torch.randn(latents.shape, generator=generator(step)).to(pixels)
-            drawn = self.vae.decode(latents + LATENT_NOISE * noise).sample
+            drawn = self.decoder(latents + noise.to(pixels))
         return picture_loss(drawn.float(), pixels)
 
     def grid(self) -> Image.Image:
-        return reconstructions(self.vae, self._sprites, self._device)
+        """Originals above what the decoder makes of their latents: parts at their own size, then whole pictures."""
+        parts = [self._part(SEED - 1 - number, 256, np.random.default_rng(number)) for number in range(5)]
+        painter = Painter(self._sprites, SIDE, SIDE, smooth=2)
+        whole = [np.asarray(painter.paint(scene(SEED - 6 - number))) for number in range(3)]
+        return Image.fromarray(np.concatenate([self._column(picture) for picture in [*parts, *whole]], 1))
 
+    @torch.no_grad()
+    def _column(self, original: np.ndarray) -> np.ndarray:
+        latents = torch.from_numpy(self._patches.latents(means(original)))[None].to(self._device.torch)
+        drawn = to_pictures(self.decoder(latents))[0]
+        both = [Image.fromarray(picture).resize((256, 256)) for picture in (original, drawn)]
+        return np.concatenate([np.asarray(picture) for picture in both])
 
-def reconstructions(vae: AutoencoderKL, sprites: Sprites, device: Device) -> Image.Image:
-    """Originals above what the VAE makes of them, at 256 to 1024 pixels."""
-    return SdxlVae(sprites, device, vae).grid()
-
-
-@torch.no_grad()
-def normalise(vae: AutoencoderKL, sprites: Sprites, device: Device, count: int = 48) -> None:
-    """Bring every latent channel of `count` scenes to mean 0 and deviation 1, by changing the two 1x1 convolutions
-    around the latents: a pipeline then needs no scaling factor, and no sampler a shift."""
-    found = []
-    for seed in range(count):
-        side = (512, 768, 1024)[seed % 3]
-        picture = np.asarray(Painter(sprites, side, side).paint(scene(SEED - 1 - seed)))
-        latents = vae.encode(to_pixels(picture[None], device)).latent_dist.mean
-        found.append(latents.flatten(2)[0, :, :: side * side // 262144])  # as many positions of each size
-    every = torch.cat(found, 1)
-    fold(vae.quant_conv, vae.post_quant_conv, every.mean(1), every.std(1))
+    def _part(self, seed: int, side: int, rng: np.random.Generator) -> np.ndarray:
+        drawn = (crowd if seed % 2 else scene)(seed)
+        seen = window(drawn, (SIDE, SIDE), (side, side), rng)
+        box = (seen.left, seen.top, seen.left + side, seen.top + side)
+        return np.asarray(Painter(self._sprites, SIDE, SIDE, smooth=2, seen=box).paint(drawn))

@@ -1,6 +1,6 @@
 """What is trained, in what order, and how the time is shared among what can be trained at the moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,19 +10,21 @@ from diffusers import AutoencoderKL, AutoencoderKLWan
 from torch import nn
 
 from atelier.small_models import sdxl_trained, wan_trained, weights
-from training import checkpoints, sdxl_decoder, wan_vae
+from training import checkpoints, sdxl_encoder, wan_encoder
+from training.clip_patches import clip_patches
+from training.judge import Judge
+from training.patches import scene_patches
 from training.sdxl_decoder import SdxlDecoder
+from training.sdxl_encoder import patches_of
 from training.sdxl_unet import SdxlUnet
-from training.sdxl_vae import SdxlVae
+from training.sdxl_words import SdxlWords
 from training.sprites import Sprites
 from training.task import Device, Task
+from training.wan_decoder import WanDecoder
 from training.wan_vace import WanVace
-from training.wan_vae import WanVae
 
-# How many pictures encoder and decoder learn from together, before latents get their meaning for good.
-# After 12,000 ordinary scenes (74 shared minutes) skies and grounds were right and objects still had no hue.
-SDXL_VAE_SAMPLES: Final[int] = 60_000
-WAN_VAE_SAMPLES: Final[int] = 40_000
+SDXL_WORDS_SAMPLES: Final[int] = 60_000
+JUDGE_SAMPLES: Final[int] = 30_000
 
 
 @dataclass(frozen=True)
@@ -51,77 +53,91 @@ class Stage:
         return folder / f"{self.name}.pt"
 
 
-def next_stage(families: tuple[str, ...], folder: Path) -> Stage:
-    """Returns the stage that got least of its share so far."""
+def next_stage(families: tuple[str, ...], folder: Path, only: Collection[str] | None = None) -> Stage | None:
+    """Returns the stage that got least of its share so far, among those named in `only` when it is given; None when
+    nothing is left to do."""
     done = {stage.name for stage in STAGES if stage.done(folder)}
+    names = {stage.name for stage in STAGES}
     ready = [
         stage
         for stage in STAGES
-        if stage.family in families and stage.name not in done and (stage.needs is None or stage.needs in done)
+        if stage.family in families
+        and stage.name in (only or names)
+        and stage.name not in done
+        and (stage.needs is None or stage.needs in done)
     ]
-    return min(ready, key=lambda stage: stage.seconds(folder) / stage.share)
+    return min(ready, key=lambda stage: stage.seconds(folder) / stage.share, default=None)
 
 
-def _sdxl_vae(sprites: Sprites, device: Device, folder: Path) -> Task:
-    torch.manual_seed(0)
-    return SdxlVae(sprites, device, sdxl_trained.vae())
+def _sdxl_words(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return SdxlWords(device, folder)
+
+
+def _sdxl_judge(sprites: Sprites, device: Device, folder: Path) -> Task:
+    return Judge(sprites, device)
 
 
 def _sdxl_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return SdxlDecoder(sprites, device, frozen_sdxl_vae(sprites, device, folder))
+    vae = frozen_sdxl_vae(sprites, folder)
+    task = SdxlDecoder(sprites, device, patches_of(vae))
+    task.decoder.take(vae)
+    return task
 
 
 def _sdxl_unet(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return SdxlUnet(sprites, device, frozen_sdxl_vae(sprites, device, folder), folder)
-
-
-def _wan_vae(sprites: Sprites, device: Device, folder: Path) -> Task:
-    torch.manual_seed(0)
-    return WanVae(sprites, device, wan_trained.vae(), decoder_only=False)
+    return SdxlUnet(sprites, device, patches_of(frozen_sdxl_vae(sprites, folder)), folder)
 
 
 def _wan_decoder(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return WanVae(sprites, device, frozen_wan_vae(sprites, device, folder), decoder_only=True)
+    vae = frozen_wan_vae(sprites, folder)
+    return WanDecoder(sprites, device, vae, wan_encoder.patches_of(vae))
 
 
 def _wan_vace(sprites: Sprites, device: Device, folder: Path) -> Task:
-    return WanVace(sprites, device, frozen_wan_vae(sprites, device, folder), folder)
+    return WanVace(sprites, device, frozen_wan_vae(sprites, folder), folder)
 
 
-def frozen_sdxl_vae(sprites: Sprites, device: Device, folder: Path) -> AutoencoderKL:
-    """SDXL's VAE with its encoder as it will stay, and the best decoder so far."""
-    vae = sdxl_trained.vae().to(device.torch)
-    _freeze("sdxl", vae, folder, lambda: sdxl_decoder.normalise(vae, sprites, device))
+def frozen_sdxl_vae(sprites: Sprites, folder: Path) -> AutoencoderKL:
+    """SDXL's VAE with its encoder as it is for good. Its decoder is another stage's: here it is as it was
+    shipped, or nothing."""
+    vae = sdxl_trained.vae()
+    _freeze("sdxl", vae, folder, lambda: sdxl_encoder.make(vae, scene_patches(sprites)))
     return vae
 
 
-def frozen_wan_vae(sprites: Sprites, device: Device, folder: Path) -> AutoencoderKLWan:
-    """Wan's VAE with its encoder as it will stay, and the best decoder so far."""
-    vae = wan_trained.vae().to(device.torch)
-    _freeze("wan", vae, folder, lambda: wan_vae.normalise(vae, sprites, device))
+def frozen_wan_vae(sprites: Sprites, folder: Path) -> AutoencoderKLWan:
+    """Wan's VAE with its encoder as it is for good, and the best decoder so far."""
+    torch.manual_seed(0)
+    vae = wan_trained.vae()
+
+    def make() -> None:
+        patches = clip_patches(sprites)
+        wan_encoder.make(vae, patches)
+        wan_encoder.begin(vae, patches)
+
+    _freeze("wan", vae, folder, make)
+    checkpoints.load_averaged(folder / "wan-decoder.pt", {"vae": vae})
     return vae
 
 
-def _freeze(family: str, vae: nn.Module, folder: Path, normalise: Callable[[], None]) -> None:
-    """Load the encoder from where it was frozen: here, in the package, or now, at the end of the VAE's own training."""
+def _freeze(family: str, vae: nn.Module, folder: Path, make: Callable[[], None]) -> None:
+    """Load the encoder from where it was frozen, here or in the package, or make it."""
     kept = folder / f"{family}-vae-frozen.pt"
     shipped, _ = weights.read(family)
     if "vae" in shipped and not kept.exists():
         checkpoints.save(kept, {"vae": shipped["vae"]})
     if (frozen := checkpoints.load(kept)) is None:
-        checkpoints.load_averaged(folder / f"{family}-vae.pt", {"vae": vae})
-        normalise()
+        make()
         checkpoints.save(kept, {"vae": vae.state_dict()})
     else:
         vae.load_state_dict(frozen["vae"])
-    checkpoints.load_averaged(folder / f"{family}-decoder.pt", {"vae": vae})
 
 
 STAGES: Final[tuple[Stage, ...]] = (
-    Stage("sdxl-vae", "sdxl", 8, _sdxl_vae, samples=SDXL_VAE_SAMPLES),
-    Stage("sdxl-unet", "sdxl", 8, _sdxl_unet, needs="sdxl-vae"),
-    Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-vae"),
-    Stage("wan-vae", "wan", 4, _wan_vae, samples=WAN_VAE_SAMPLES),
-    Stage("wan-vace", "wan", 4, _wan_vace, needs="wan-vae"),
-    Stage("wan-decoder", "wan", 1, _wan_decoder, needs="wan-vae"),
+    Stage("sdxl-words", "sdxl", 1000, _sdxl_words, samples=SDXL_WORDS_SAMPLES),
+    Stage("sdxl-unet", "sdxl", 6, _sdxl_unet, needs="sdxl-words"),
+    Stage("sdxl-decoder", "sdxl", 1, _sdxl_decoder, needs="sdxl-words"),
+    Stage("sdxl-judge", "sdxl", 0.5, _sdxl_judge, needs="sdxl-words", samples=JUDGE_SAMPLES),
+    Stage("wan-vace", "wan", 4, _wan_vace),
+    Stage("wan-decoder", "wan", 1, _wan_decoder),
 )

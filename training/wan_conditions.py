@@ -1,15 +1,14 @@
 """What VACE is given beside the noise, made as `WanVACEPipeline` makes it: kept frames, a mask, reference pictures."""
 
-import functools
 from typing import Final
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
 from torch import Tensor
 from torch.nn import functional as F
 
 from atelier.small_models.wan_trained import SPATIAL, TEMPORAL
+from training.clip_patches import CELL, ClipPatches
 
 # Reference modes, and how often a clip is trained with each.
 MODES: Final[dict[str, float]] = {"none": 0.45, "start": 0.2, "end": 0.12, "both": 0.12, "single": 0.11}
@@ -26,31 +25,23 @@ def latent_frames(frames: int) -> int:
     return (frames - 1) // TEMPORAL + 1
 
 
-@torch.no_grad()
-def encoded(vae: AutoencoderKLWan, video: Tensor, mode: str, moment: int) -> Tensor:
+def encoded(patches: ClipPatches, cells: np.ndarray, mode: str, moment: int) -> np.ndarray:
     """Returns one clip's latents, those of its kept frames, and that of its reference picture (frame `moment`), joined
     in time: [channels, 2 x latent frames + 1, h, w]. What a mode lacks is the latent of grey, or nothing (zeros)."""
-    clean = vae.encode(video).latent_dist.mean
+    clean = patches.latents(cells)
+    kept = np.zeros_like(cells)
     keep = {"start": [0], "end": [-1], "both": [0, -1]}.get(mode, [])
-    if keep:
-        kept_video = torch.zeros_like(video)
-        kept_video[:, :, keep] = video[:, :, keep]
-        kept = vae.encode(kept_video).latent_dist.mean
-    else:
-        kept = grey(vae, video.shape[2], video.shape[3], video.shape[4])
-    if mode == "single":
-        reference = vae.encode(video[:, :, moment : moment + 1]).latent_dist.mean
-    else:
-        reference = torch.zeros_like(clean[:, :, :1])
-    return torch.cat([clean, kept, reference], 2)[0]
+    kept[keep] = cells[keep]
+    given = patches.latents(cells[moment : moment + 1])
+    reference = given if mode == "single" else np.zeros_like(given)
+    return np.concatenate([clean, patches.latents(kept), reference], 1)
 
 
-@functools.lru_cache(maxsize=32)
-def grey(vae: AutoencoderKLWan, frames: int, height: int, width: int) -> Tensor:
+def grey(patches: ClipPatches, frames: int, height: int, width: int) -> Tensor:
     """The latents of a video in which nothing is kept. What is to be made is given to VACE as grey too."""
-    device = next(vae.parameters()).device
-    found: Tensor = vae.encode(torch.zeros(1, 3, frames, height, width, device=device)).latent_dist.mean
-    return found
+    found = patches.latents(np.zeros((1, SPATIAL // CELL, SPATIAL // CELL, 3)))
+    size = (latent_frames(frames), height // SPATIAL, width // SPATIAL)
+    return torch.from_numpy(found)[None].expand(1, -1, *size)
 
 
 def masks(mode: str, frames: int, height: int, width: int) -> Tensor:

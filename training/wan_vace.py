@@ -18,7 +18,8 @@ from training.scenes import clip
 from training.sprites import Sprites
 from training.task import Device, generator
 from training.wan_conditions import control, encoded, grey, latent_frames, masks, mode_of
-from training.wan_vae import frames_of, to_frames, to_video
+from training.wan_decoder import small_frames, to_frames
+from training.wan_encoder import patches_of
 from training.wan_words import WanWords
 
 # Width, height, frames, rows a step, share of the steps early on and later. Attention grows with the square of the
@@ -52,11 +53,11 @@ GRID_PROMPTS: Final[tuple[str, ...]] = (
 
 @dataclass(frozen=True)
 class Drawn:
-    """One step's size, and new clips for its pool: [clips, frames, height, width, 3]."""
+    """One step's size, and new clips for its pool, as their latents and conditions."""
 
     size: int
     seeds: np.ndarray
-    frames: np.ndarray
+    latents: np.ndarray
 
 
 class WanVace:
@@ -68,6 +69,7 @@ class WanVace:
     def __init__(self, sprites: Sprites, device: Device, vae: AutoencoderKLWan, folder: Path) -> None:
         self._sprites, self._device, self._folder = sprites, device, folder
         self._vae = vae.to(device.torch).eval().requires_grad_(False)
+        self._patches = patches_of(vae)
         self.words = WanWords()
         torch.manual_seed(1)
         self.transformer = wan_trained.transformer()
@@ -126,7 +128,9 @@ class WanVace:
         scheduler = wan_trained.scheduler()
         scheduler.set_timesteps(steps, device=self._device.torch)
         text = self.encode([*([""] * len(prompts)), *prompts])
-        grey_latents = grey(self._vae, frames, height, width).repeat(2 * len(prompts), 1, 1, 1, 1)
+        grey_latents = (
+            grey(self._patches, frames, height, width).to(self._device.torch).repeat(2 * len(prompts), 1, 1, 1, 1)
+        )
         given = self._control(grey_latents, "none", frames, height, width, None)
         latents = torch.randn((len(prompts), *grey_latents.shape[1:]), generator=generator(seed))
         latents = latents.to(self._device.torch)
@@ -157,27 +161,25 @@ class WanVace:
     ) -> Tensor:
         rows = len(kept)
         mask = masks(mode, frames, height, width).to(kept)[None].expand(rows, -1, -1, -1, -1)
-        nothing = grey(self._vae, frames, height, width).expand(rows, -1, -1, -1, -1)
+        nothing = grey(self._patches, frames, height, width).to(kept).expand(rows, -1, -1, -1, -1)
         return control(kept, nothing, mask, reference if mode == "single" else None)
 
     def _latents(self, batch: Drawn, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
         pool = self._pool(batch.size)
-        self._add(pool, batch)
+        pool.add(batch.seeds, batch.latents)
         while len(pool) < POOL_AT_FIRST:
-            self._add(pool, self._paint(batch.size, (1 << 32) + len(pool) + np.arange(4)))
+            more = self._paint(batch.size, (1 << 32) + len(pool) + np.arange(4))
+            pool.add(more.seeds, more.latents)
         seeds, latents = pool.sample(rng, SIZES[batch.size][3] * self._device.scale)
         return seeds, torch.from_numpy(latents).to(self._device.torch)
 
-    def _add(self, pool: LatentPool, batch: Drawn) -> None:
-        for seed, frames in zip(batch.seeds, batch.frames, strict=True):
-            mode, moment = mode_of(int(seed), len(frames)), int(seed) % len(frames)
-            found = encoded(self._vae, to_video(frames[None], self._device), mode, moment)
-            pool.add(np.array([seed]), found[None].float().cpu().numpy())
-
     def _paint(self, size: int, seeds: np.ndarray) -> Drawn:
         width, height, frames = SIZES[size][:3]
-        painted = [frames_of(self._sprites, int(seed), width, height, frames, 1.0) for seed in seeds]
-        return Drawn(size, seeds, np.stack(painted) if painted else np.empty((0, frames, height, width, 3), np.uint8))
+        found = []
+        for seed in map(int, seeds):
+            cells = small_frames(self._sprites, seed, width, height, frames)
+            found.append(encoded(self._patches, cells, mode_of(seed, frames), seed % frames))
+        return Drawn(size, seeds, np.stack(found) if found else np.empty(0))
 
     def _pool(self, size: int) -> LatentPool:
         if size not in self._pools:

@@ -13,14 +13,14 @@ from atelier.small_models import clip_vocabulary, weights
 
 LATENT_CHANNELS: Final[int] = 16
 # Two groups: as many groups as channels would be instance norm, which forgets what colour a picture has.
-VAE_GROUPS: Final[int] = 2
-VAE_CHANNELS: Final[tuple[int, ...]] = (8, 8, 24, 48, 96, 128)
+VAE_GROUPS: Final[int] = 1
+VAE_CHANNELS: Final[tuple[int, ...]] = (8, 8, 24, 48, 64, 96)
 TEXT_WIDTHS: Final[tuple[int, int]] = (
     48,
     80,
 )  # unequal, as in SDXL: that is how a single file's encoders are told apart
 TEXT_LAYERS: Final[int] = 6  # a request may skip four of them
-POOLED_WIDTH: Final[int] = 64
+POOLED_WIDTH: Final[int] = 96
 SIZE_EMBEDDING_WIDTH: Final[int] = 32
 
 

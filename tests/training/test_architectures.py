@@ -11,10 +11,9 @@ from atelier.small_models import sdxl_trained, wan_trained
 from training import words
 from training.export import MAX_BYTES, write
 from training.latent_pool import LatentPool
-from training.latent_scale import fold
 from training.muon import orthogonal
 from training.wan_conditions import MODES, control, latent_frames, masks, mode_of
-from training.wan_vae import decode_unclamped
+from training.wan_decoder import decode_unclamped
 from training.wan_words import WanWords
 
 SDXL_WORDS = 300
@@ -50,21 +49,6 @@ def test_an_sdxl_latent_is_one_position_for_32_pixels() -> None:
 def test_noise_ends_far_above_the_picture_and_no_step_divides_by_zero() -> None:
     signal = sdxl_trained.scheduler().alphas_cumprod
     assert 100 < float(((1 - signal[-1]) / signal[-1]).sqrt()) < 300
-
-
-def test_normalising_a_vae_changes_its_latents_but_not_its_pictures() -> None:
-    torch.manual_seed(0)
-    vae = sdxl_trained.vae()
-    quant, post = vae.quant_conv, vae.post_quant_conv
-    raw = torch.randn(1, 32, 4, 4)
-    before, sigma = quant(raw)[:, :16], (0.5 * quant(raw)[:, 16:]).exp()
-    drawn = post(before)
-    mean, deviation = before.mean((0, 2, 3)), before.std((0, 2, 3))
-    fold(quant, post, mean, deviation)
-    after = quant(raw)
-    assert torch.allclose(after[:, :16].mean((0, 2, 3)), torch.zeros(16), atol=1e-5)
-    assert torch.allclose((0.5 * after[:, 16:]).exp() * deviation.view(-1, 1, 1), sigma, rtol=1e-4)
-    assert torch.allclose(post(after[:, :16]), drawn, atol=1e-4)
 
 
 def test_decoding_for_training_is_decoding() -> None:

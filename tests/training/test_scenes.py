@@ -139,3 +139,10 @@ def test_any_shape_of_picture_can_be_painted() -> None:
 
 def _clips(motion: str) -> list[Clip]:
     return [made for made in map(clip, SEEDS) if made.motion == motion]
+
+
+def test_a_part_of_a_picture_is_what_the_whole_one_shows_there() -> None:
+    for seed in range(20):
+        whole = np.asarray(Painter(Discs(), 128, 128, smooth=2).paint(scene(seed)), np.float32)
+        part = Painter(Discs(), 128, 128, smooth=2, seen=(32, 48, 96, 112)).paint(scene(seed))
+        assert np.abs(np.asarray(part) - whole[48:112, 32:96]).mean() < 0.5

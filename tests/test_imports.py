@@ -1,9 +1,12 @@
 """Imports point one way: service -> shared -> atelier.contracts -> atelier.pb; only engines import torch."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -165,3 +168,46 @@ def test_importing_a_servicer_loads_no_framework(module: str) -> None:
     code = f"import sys, {module}; print(sorted({FRAMEWORKS!r} & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+def extra(name: str) -> set[str]:
+    """Distributions that `pip install 'atelier[name]'` asks for, those of the client and of extras within it too."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted: set[str] = set()
+    for requirement in [*project["dependencies"], *project["optional-dependencies"][name]]:
+        distribution, brackets = re.match(r"([\w.-]+)(?:\[([\w,]+)\])?", requirement).groups()
+        if distribution == "atelier":
+            wanted |= {found for inner in brackets.split(",") for found in extra(inner)}
+        else:
+            wanted |= {distribution, *(f"{distribution}[{inner}]" for inner in (brackets or "").split(",") if inner)}
+    return wanted
+
+
+# What comes with a requirement by its nature, under another name.
+CARRIED = {
+    "pydantic_core": "pydantic",
+    "tokenizers": "transformers",
+    "psycopg_pool": "psycopg[pool]",
+    "cryptography": "pyjwt[crypto]",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("edge", ("edge_service", "shared")),
+        ("workers", ("sdxl_service", "wan_service", "chat_service", "shared")),
+        ("cli", ("atelier/cli", "atelier/doctor", "atelier/launcher")),
+    ],
+)
+def test_an_extra_brings_what_its_packages_import(name: str, packages: tuple[str, ...]) -> None:
+    known, wanted = packages_distributions(), extra(name)
+    local = {"torch", "imageio_ffmpeg", "envoy", "tokenizers"} if name != "workers" else set()
+    missing = {
+        (str(path), root)
+        for path in FILES
+        if str(path).startswith(packages) and not (name == "edge" and path.parts[:2] == ("shared", "torch"))
+        for root in roots(path) - {*OURS, *sys.stdlib_module_names} - local
+        if not wanted & ({CARRIED.get(root, root)} | {found.lower().replace("_", "-") for found in known.get(root, ())})
+    }
+    assert missing == set()

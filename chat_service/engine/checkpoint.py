@@ -54,13 +54,18 @@ class Checkpoint:
         self._keys = itertools.count()
         self.batch: Batch | None = None
         self._started = self._closing = False
+        # Held while the batch is replaced or stopped, so that none is started once it is closing.
+        self._changing = threading.Lock()
 
     def start(self) -> None:
         """Starts generating; returns after one token was made. Raises ModelUnusable."""
         self._started = False
-        self.batch = Batch(self.model, self.stop_tokens, self._slots, self.context_tokens)
-        threading.Thread(target=self._watch, args=(self.batch,), daemon=True).start()
-        self._self_test(self.batch)
+        with self._changing:
+            if self._closing:
+                raise EngineFailed("the engine is closed")
+            batch = self.batch = Batch(self.model, self.stop_tokens, self._slots, self.context_tokens)
+        threading.Thread(target=self._watch, args=(batch,), daemon=True).start()
+        self._self_test(batch)
         self._started = True
 
     def _self_test(self, batch: Batch) -> None:
@@ -89,14 +94,16 @@ class Checkpoint:
             self.start()
             self._on_change(True)
         except Exception:
-            log.critical("generation cannot be started again", exc_info=True)
-            self._on_death()
+            if not self._closing:
+                log.critical("generation cannot be started again", exc_info=True)
+                self._on_death()
 
     def close(self) -> None:
         """Stops generation; what is running fails. Blocks until the thread has ended."""
         self._closing = True
-        if self.batch:
-            self.batch.stop()
+        with self._changing:
+            if self.batch:
+                self.batch.stop()
 
     def read(self, request: TextRequest) -> list[int]:
         """The tokens of the prompt. Raises InputTooLong and InvalidRequest."""

@@ -40,6 +40,8 @@ class TransformersEngine:
         self._options = slots, context_tokens, on_change, on_death
         self._by_name: dict[str, Checkpoint] = {}
         self._checkpoints: dict[Key, Checkpoint] = {}
+        # Loads, unloads and the end come one after the other: two names may have the same weights.
+        self._changing = asyncio.Lock()
 
     @property
     def models(self) -> list[Model]:
@@ -65,13 +67,16 @@ class TransformersEngine:
 
     async def load(self, config: ModelConfig) -> None:
         key = (config.source, config.device, config.dtype)
-        if key not in self._checkpoints:
-            await ended(in_thread(None, partial(self._start, key)))
-        checkpoint = self._checkpoints[key]
-        if config.name == "qwen_instruct" and not checkpoint.tokenizer.chat_template:
-            await self._close_unused()
-            raise ModelUnusable(f"{config.source}: has no chat template, so it cannot serve {config.name}")
-        self._by_name[config.name] = checkpoint
+        async with self._changing:
+            try:
+                if key not in self._checkpoints:
+                    await ended(in_thread(None, partial(self._start, key)))
+                if config.name == "qwen_instruct" and not self._checkpoints[key].tokenizer.chat_template:
+                    raise ModelUnusable(f"{config.source}: has no chat template, so it cannot serve {config.name}")
+                self._by_name[config.name] = self._checkpoints[key]
+            except BaseException:  # also when no caller waits for it any more
+                await self._close_unused()
+                raise
 
     def _start(self, key: Key) -> None:
         source, wanted_device, wanted_dtype = key
@@ -85,15 +90,15 @@ class TransformersEngine:
         self._checkpoints[key] = checkpoint
 
     async def unload(self, name: str) -> None:
-        del self._by_name[name]
-        await self._close_unused()
+        async with self._changing:
+            del self._by_name[name]
+            await self._close_unused()
 
     async def _close_unused(self) -> None:
-        for key, checkpoint in list(self._checkpoints.items()):
-            if checkpoint not in self._by_name.values():
-                del self._checkpoints[key]
-                await ended(in_thread(None, checkpoint.close))
-        runtime.free_memory()
+        unused = [key for key, checkpoint in self._checkpoints.items() if checkpoint not in self._by_name.values()]
+        for key in unused:  # no variable may keep a checkpoint while its memory is freed
+            await ended(in_thread(None, self._checkpoints.pop(key).close))
+        await asyncio.to_thread(runtime.free_memory)
 
     async def generate(self, request: TextRequest) -> AsyncGenerator[Delta | Finished, None]:
         started = time.monotonic()
@@ -119,8 +124,9 @@ class TransformersEngine:
         )
 
     async def close(self) -> None:
-        for checkpoint in self._checkpoints.values():
-            await ended(in_thread(None, checkpoint.close))
+        async with self._changing:  # a load that runs has to end: its threads would keep the process
+            for checkpoint in self._checkpoints.values():
+                await ended(in_thread(None, checkpoint.close))
 
 
 def _reason(answer: Answer) -> Literal["stop", "length"]:

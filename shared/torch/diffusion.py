@@ -96,22 +96,33 @@ class DiffusionEngine(ABC, Generic[RequestT, RowT, MediaT, ResultT, CheckpointT]
         return self._checkpoints[name].count_tokens(texts)
 
     async def load(self, config: ModelConfig) -> None:
-        checkpoint = await self._loop.call(partial(self._opened, config))
-        self._checkpoints[config.name] = checkpoint
-        if checkpoint.offloaded:
+        try:
+            self._checkpoints[config.name] = await self._loop.call(partial(self._opened, config))
+        except BaseException:
+            await self._loop.call(runtime.free_memory)  # of what was read of it
+            raise
+        if self._checkpoints[config.name].offloaded:
             # Moving one part to the device moves another off it.
             self._loop.use_one_thread()
         try:
-            for request in self._self_tests(config.name):
-                async with aclosing(self.generate(request)) as events:
-                    async for _ in events:
-                        pass
-        except BaseException as error:
+            await self._self_test(config.name)
+        except Exception as error:
+            failure = first_line(error)
+        except BaseException:
             await self.unload(config.name)
-            if not isinstance(error, Exception):
-                raise
-            raise ModelUnusable(f"{config.source}: {self.SELF_TEST_FAILS}: {first_line(error)}") from error
-        self._ready.append(config.name)
+            raise
+        else:
+            self._ready.append(config.name)
+            return
+        # Only out of the block above does the error's traceback let go of the model.
+        await self.unload(config.name)
+        raise ModelUnusable(f"{config.source}: {self.SELF_TEST_FAILS}: {failure}")
+
+    async def _self_test(self, name: str) -> None:
+        for request in self._self_tests(name):
+            async with aclosing(self.generate(request)) as events:
+                async for _ in events:
+                    pass
 
     def _opened(self, config: ModelConfig) -> CheckpointT:
         device = runtime.choose_device(config.device)
@@ -136,7 +147,7 @@ class DiffusionEngine(ABC, Generic[RequestT, RowT, MediaT, ResultT, CheckpointT]
                     else:
                         media.append(event)
         finally:
-            if checkpoint.offloaded and self._loop.idle:
+            if checkpoint.offloaded and self._loop.idle and not self._loop.closed:
                 await self._loop.call(checkpoint.free_device)
         yield self._result(request, media)
 

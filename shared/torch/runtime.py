@@ -81,8 +81,9 @@ def device_memory(device: torch.device) -> Memory:
 
 def free_memory() -> None:
     """Gives back to the device what nothing refers to any more."""
-    gc.unfreeze()  # a service takes what it has loaded at start out of collection
+    # A service takes what it has loaded at start out of collection. It is not taken out again: what belongs to jobs
+    # that run now could never be collected.
+    gc.unfreeze()
     gc.collect()
-    gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

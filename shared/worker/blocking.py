@@ -31,6 +31,9 @@ def carried(function: Callable[[], ResultT]) -> ResultT:
     """What the function returns. Raises RuntimeError for what no future can carry to the event loop."""
     try:
         return function()
-    except (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError) as error:
-        # A future refuses the first, the event loop ends with the others, and the last looks like a caller that left.
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise
+        # A future refuses StopIteration, the event loop ends with SystemExit and KeyboardInterrupt, CancelledError
+        # looks like a caller that left, and a tokenizer's panic in Rust is no Exception: it would pass every handler.
         raise RuntimeError(f"the engine raised {type(error).__name__}") from error

@@ -75,7 +75,8 @@ class WorkerServicer(worker_pb2_grpc.WorkerServiceServicer):
         if request.model not in names:
             raise InvalidRequest(Violation("model", f"must be a loaded one: {', '.join(names)}"))
         counting = partial(self._models.count_tokens, request.model, request.texts)
-        counts = await asyncio.get_running_loop().run_in_executor(self._counting, counting)
+        async with self._models.using(request.model):  # it stays loaded meanwhile
+            counts = await asyncio.get_running_loop().run_in_executor(self._counting, counting)
         return worker_pb2.CountTokensResponse(counts=[worker_pb2.TokenCount(**vars(count)) for count in counts])
 
     def close(self) -> None:

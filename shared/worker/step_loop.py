@@ -84,6 +84,11 @@ class _Job(Generic[RequestT, RowT]):
         if not self.denoised.done():
             self.denoised.set_exception(error) if error else self.denoised.set_result(None)
 
+    def forget(self) -> None:
+        """Drops what may be large, and the error whose traceback refers to this job."""
+        self.rows, self.pending = (), None
+        del self.denoised
+
 
 class StepLoop(Generic[RequestT, RowT, MediaT]):
     """The engine's thread, and the jobs whose steps it runs in turn."""
@@ -97,6 +102,10 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
         self._jobs: set[_Job[RequestT, RowT]] = set()
         self._stepping: asyncio.Task[None] | None = None
         self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     @property
     def idle(self) -> bool:
@@ -122,16 +131,22 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
         job: _Job[RequestT, RowT] = _Job(request)
         self._jobs.add(job)
         carrying = asyncio.ensure_future(self._carry(job))
-        carrying.add_done_callback(lambda _: job.events.put_nowait(None))
+        put = job.events.put_nowait
+        carrying.add_done_callback(lambda _: put(None))
         try:
             while (event := await job.events.get()) is not None:
                 yield event
             carrying.result()
         finally:
             job.leave()
-            with contextlib.suppress(Exception):  # raised above already, unless no caller is left
-                await ended(carrying)
-            self._jobs.discard(job)
+            try:
+                with contextlib.suppress(Exception):  # raised above already, unless no caller is left
+                    await ended(carrying)
+            finally:
+                self._jobs.discard(job)
+                job.forget()
+                # An error that is raised refers to this frame: it would keep itself, and the rows, until a collection.
+                del job, carrying
 
     async def close(self) -> None:
         """Frees the threads. Jobs that still run end at their next step or report, with Cancelled."""
@@ -167,8 +182,10 @@ class StepLoop(Generic[RequestT, RowT, MediaT]):
                 job = self._turns.popleft()
                 try:
                     await self._step(job)
-                except Exception as error:
-                    job.settle(error)
+                except BaseException as error:  # whatever it is, the other jobs go on
+                    job.settle(error if isinstance(error, Exception) else RuntimeError(type(error).__name__))
+                    del error
+                del job
         finally:
             self._stepping = None
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -374,3 +376,69 @@ async def test_a_report_after_the_reader_has_gone_raises(loop: Loop, steps: Step
     await everything(loop, Request("a"))
     with pytest.raises(Cancelled):
         kept[0](Step(Phase.ENCODING))
+
+
+class Panic(BaseException):
+    """Like those of Rust: no Exception."""
+
+
+@pytest.mark.parametrize("stage", ["begin", "step", "finish"])
+async def test_what_is_no_exception_fails_its_job_alone(stage: str) -> None:
+    def fail(at: str, name: str) -> None:
+        if (at, name) == (stage, "bad"):
+            raise Panic
+
+    loop = Loop(Steps(fail))
+    good, bad = (asyncio.create_task(drained(loop, Request(name))) for name in ("good", "bad"))
+    async with asyncio.timeout(5):
+        assert await good == ["good0 after 3"]
+        with pytest.raises(RuntimeError, match="Panic"):
+            await bad
+    assert loop.idle
+    await loop.close()
+
+
+@pytest.mark.parametrize("stage", ["begin", "step", "finish"])
+async def test_a_job_that_failed_leaves_nothing_for_the_garbage_collector(stage: str) -> None:
+    rows: list[weakref.ref[Row]] = []
+
+    class Watched(Steps):
+        def begin(self, request: Request, report: Report) -> list[Row]:
+            made = super().begin(request, report)
+            rows.extend(weakref.ref(row) for row in made)
+            return made
+
+    def fail(at: str, name: str) -> None:
+        if at == stage:
+            raise ValueError(name)
+
+    loop = Loop(Watched(fail))
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            await drained(loop, Request("a", rows=2))
+        await asyncio.sleep(0.05)
+        assert [row() for row in rows if row()] == []
+    finally:
+        gc.enable()
+        await loop.close()
+
+
+async def test_a_job_that_is_cancelled_twice_is_off_the_loop_once_it_has_ended() -> None:
+    loop = Loop(Steps())
+    running = asyncio.create_task(drained(loop, Request("slow", steps=100, seconds=0.1)))
+    await asyncio.sleep(0.15)
+    running.cancel()
+    await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert loop.idle
+    await loop.close()
+
+
+async def drained(loop: Loop, request: Request) -> list[str]:
+    """The media of a job."""
+    async with contextlib.aclosing(loop.run(request)) as events:
+        return [event async for event in events if not isinstance(event, Step)]

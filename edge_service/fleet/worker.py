@@ -171,9 +171,7 @@ class Worker:
         await self._channels.renew(idle=not self.in_flight)
         stub = worker_pb2_grpc.WorkerServiceStub(self._channels.to(self.address))
         try:
-            answer = await stub.Describe(worker_pb2.DescribeRequest(), timeout=SILENCE_SECONDS)
-            check(answer.worker)
-            await self._relay(stub.WatchStatus(worker_pb2.WatchStatusRequest()), answer.worker, notify)
+            await self._relay(stub, notify)
         except grpc.aio.AioRpcError as error:
             return from_rpc_error(error)
         except TimeoutError:
@@ -187,10 +185,16 @@ class Worker:
             return WorkerLost("the worker could not be followed")
         return Draining("the worker ended its status")  # as one does that drains
 
-    async def _relay(self, statuses: Any, description: worker_pb2.WorkerDescription, notify: Notify) -> None:
+    async def _relay(self, stub: Any, notify: Notify) -> None:
+        description, known = await _described(stub), None
+        statuses = stub.WatchStatus(worker_pb2.WatchStatusRequest())
         try:
             while (status := await _next(statuses)) is not EOF:
                 check(status)
+                loaded = sorted(status.loaded_models)
+                if loaded != known and loaded != sorted(model.name for model in description.models):
+                    description = await _described(stub)  # a model was loaded or unloaded since
+                known = loaded
                 if self.status is None:
                     log.info("worker connected", extra={"address": self.address, "worker_id": description.worker_id})
                 self.heard(description, status)
@@ -226,6 +230,12 @@ def _plausible(count: worker_pb2.TokenCount, texts: Sequence[str]) -> bool:
         and (not read or len(read) == len(texts))
         and all(end <= len(text) for end, text in zip(read, texts, strict=False))
     )
+
+
+async def _described(stub: Any) -> worker_pb2.WorkerDescription:
+    answer: worker_pb2.DescribeResponse = await stub.Describe(worker_pb2.DescribeRequest(), timeout=SILENCE_SECONDS)
+    check(answer.worker)
+    return answer.worker
 
 
 async def _next(statuses: Any) -> Any:

@@ -6,11 +6,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from prometheus_client import REGISTRY
 
 from atelier.contracts.errors import Draining, EngineFailed, WorkerLost
-from atelier.pb.worker.v1 import worker_pb2
+from atelier.pb.worker.v1 import worker_pb2, worker_pb2_grpc
 from edge_service.fleet import Fleet, Placement, Worker
 from edge_service.fleet import worker as worker_room
 from tests.kit.frozen import process
@@ -301,11 +302,25 @@ async def test_following_outlives_what_nobody_foresaw(monkeypatch: pytest.Monkey
     failures: Iterator[None] = iter([None])
     real = Worker._relay
 
-    async def fails_once(self, statuses, description: worker_pb2.WorkerDescription, notify) -> None:
+    async def fails_once(self, stub, notify) -> None:
         for _ in failures:
             raise ZeroDivisionError
-        await real(self, statuses, description, notify)
+        await real(self, stub, notify)
 
     monkeypatch.setattr(Worker, "_relay", fails_once)
     async with serving() as server, following(server.address) as fleet:
         await until(fleet.connected)
+
+
+async def test_a_model_that_is_loaded_later_is_offered_and_one_that_is_unloaded_is_not():
+    async with serving() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = worker_pb2_grpc.WorkerServiceStub(channel)
+        await stub.UnloadModel(worker_pb2.UnloadModelRequest(name="qwen_base"))
+        async with following(server.address) as fleet:
+            await until(fleet.connected)
+            [worker] = fleet.connected()
+            assert "qwen_base" not in fleet.offers(worker)
+            await stub.LoadModel(worker_pb2.LoadModelRequest(name="qwen_base"))
+            await until(lambda: "qwen_base" in fleet.offers(worker))
+            await stub.UnloadModel(worker_pb2.UnloadModelRequest(name="qwen_base"))
+            await until(lambda: "qwen_base" not in fleet.offers(worker))

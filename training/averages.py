@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 class Averages:
     """Averages over about the last ninth of the run, so that no learning rate decay has to be planned for a run whose
-    end nobody knows (power function averaging, Karras et al. 2023, arXiv 2312.02696)."""
+    end is not known (power function averaging, Karras et al. 2023, arXiv 2312.02696)."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = parameters

@@ -42,7 +42,7 @@ class SteeredEngine(FakeEngine):
             if word == "fail":
                 raise EngineFailed("the engine failed")
             if word == "give-up":
-                raise Cancelled("nobody asked for it")
+                raise Cancelled("no caller waits for it")
             yield Delta(f"{word} ", made)
         yield Finished("stop", len(words), 1, 0.1, 0.1)
 

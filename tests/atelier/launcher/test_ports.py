@@ -1,4 +1,4 @@
-"""The stack comes back where it was, unless somebody else is there now."""
+"""The stack comes back where it was, unless another process listens there now."""
 
 import socket
 from pathlib import Path

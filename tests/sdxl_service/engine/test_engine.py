@@ -110,7 +110,7 @@ def test_the_picture_carries_its_parameters(engine: SdxlEngine) -> None:
 
 
 class Gone(Exception):
-    """What a servicer raises when nobody waits any more."""
+    """What a servicer raises when no caller waits any more."""
 
 
 @pytest.mark.parametrize(

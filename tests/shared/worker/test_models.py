@@ -1,4 +1,4 @@
-"""Models are loaded and unloaded once, whoever asks, and never while a job uses them."""
+"""Models are loaded and unloaded once, however many callers ask, and never while a job uses them."""
 
 import asyncio
 import threading

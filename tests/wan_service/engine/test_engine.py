@@ -157,7 +157,7 @@ def test_no_prompt_is_seen_on_a_command_line(engine: WanEngine, monkeypatch: pyt
 
 
 class Gone(Exception):
-    """What a servicer raises when nobody waits any more."""
+    """What a servicer raises when no caller waits any more."""
 
 
 @pytest.mark.parametrize(
